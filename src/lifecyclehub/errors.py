@@ -1,0 +1,80 @@
+"""Errors, named by what happens next.
+
+`ConfigurationError`: an admin mends it. `DeliveryRejected`: the sender is wrong. The failures of a call
+(`NeedsReauthorization`, `RecordGone`, `Forbidden`, `Moved`, `Unsupported`, `TryAgain`) tell the core what the
+vendor said. Outcomes of actions are values, not errors: see `lifecyclehub.messages`.
+"""
+
+from __future__ import annotations
+
+
+class HubError(Exception):
+    """Any error that lifecyclehub raises on purpose."""
+
+
+class ConfigurationError(HubError):
+    """An admin can mend this. The text says what is wrong, where, and how to mend it."""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(f"{where + ': ' if where else ''}{what}{' ' + mend if mend else ''}")
+
+
+class MappingError(ConfigurationError):
+    """A mapping, lookup, converter or handoff that cannot be applied, or a value that it could not map."""
+
+
+class PluginRefused(ConfigurationError):
+    """A connector that cannot be used: wrong contract version, failed import, incomplete description."""
+
+
+class DeliveryRejected(HubError):
+    """The request is not a delivery we accept. `status` is the HTTP status, `reason` a short stable word."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        self.status, self.reason, self.detail = status, reason, detail
+        super().__init__(f"{status} {reason}: {detail}")
+
+
+class NotOurJson(HubError):
+    """A body that is not strict JSON (duplicate keys, NaN, too deep, NUL, invalid UTF-8, too large numbers)."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class CallFailed(HubError):
+    """A call to a vendor that brought no usable answer. Subclasses say what to do about it."""
+
+
+class NeedsReauthorization(CallFailed):
+    """The vendor no longer accepts our credentials: the connection is paused until an admin renews them."""
+
+
+class RecordGone(CallFailed):
+    """The vendor says that the record does not exist any more (404 or 410 for a record, never 403)."""
+
+
+class Forbidden(CallFailed):
+    """The vendor refuses us this record. It may well exist: this is not `RecordGone`."""
+
+
+class Moved(CallFailed):
+    """The record was merged into another one. `to` is the surviving record's id."""
+
+    def __init__(self, to: str) -> None:
+        self.to = to
+        super().__init__(f"merged into {to}")
+
+
+class Unsupported(CallFailed):
+    """The tool, or this account's plan, cannot do what was asked."""
+
+
+class TryAgain(CallFailed):
+    """A passing fault. `after` is the vendor's wish in seconds, `sent` tells whether the vendor may have seen the request."""
+
+    def __init__(self, reason: str, *, after: float | None = None, sent: bool = True) -> None:
+        self.reason, self.after, self.sent = reason, after, sent
+        super().__init__(reason)
