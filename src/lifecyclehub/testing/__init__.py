@@ -1,0 +1,1 @@
+"""The contract kit: a pytest plugin for connector authors."""
