@@ -1,0 +1,48 @@
+"""What every test of the hub and of the plugins lives with: one event loop, and no network beyond this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+
+import pytest
+
+
+class NetworkBlocked(RuntimeError):
+    """A test tried to reach another machine."""
+
+
+def _stays_here(address: Any) -> bool:
+    if isinstance(address, str | bytes):  # a unix socket's path
+        return True
+    host = str(address[0]).partition("%")[0]
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refusing(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if not _stays_here(address):
+            raise NetworkBlocked(f"a test tried to connect to {address!r}; only loopback and unix sockets are allowed")
+        return connect(self, address)
+
+    return guarded
+
+
+def pytest_configure() -> None:
+    """Block connections to other machines for the whole run (not in processes that a test starts)."""
+    for name in ("connect", "connect_ex"):
+        connect = getattr(socket.socket, name)
+        if connect.__name__ != "guarded":
+            setattr(socket.socket, name, _refusing(connect))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio only."""
+    return "asyncio"

@@ -1,0 +1,45 @@
+"""The tests' own ground: databases that are really empty, and no way out of the machine."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from sqlalchemy import NullPool, create_engine, inspect, text
+
+from tests.support.postgres import fresh_schema
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_each_test_gets_an_empty_database(database_url: str, again: int) -> None:
+    engine = create_engine(database_url)
+    try:
+        assert inspect(engine).get_table_names() == [], f"run {again}"
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE marks (id INTEGER PRIMARY KEY)"))
+        assert inspect(engine).get_table_names() == ["marks"]
+    finally:
+        engine.dispose()
+
+
+def test_a_connection_left_in_a_transaction_does_not_block_the_next_test(postgres_server: str) -> None:
+    with fresh_schema(postgres_server) as url:
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE marks (id INTEGER PRIMARY KEY)"))
+        left = engine.connect()
+        left.execute(text("SELECT * FROM marks"))
+    left.invalidate()
+    left.close()
+
+
+@pytest.mark.parametrize("address", [("192.0.2.1", 80), ("example.com", 443), ("2001:db8::1", 80, 0, 0)])
+def test_a_test_cannot_reach_another_machine(address: tuple[object, ...]) -> None:
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+    with socket.socket(family) as outside, pytest.raises(RuntimeError, match="only loopback"):
+        outside.connect(address)
+
+
+def test_a_test_can_reach_this_machine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as here, socket.create_connection(here.getsockname()) as there:
+        assert there.getpeername() == here.getsockname()
