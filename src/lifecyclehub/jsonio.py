@@ -122,8 +122,7 @@ def parse_strictly(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotOurJson("not-utf-8", f"byte {error.start} is not UTF-8") from error
-    if text.startswith("\ufeff"):
-        text = text[1:]
+    text = text.removeprefix("\ufeff")
     if _may_be_deep(body) and _depth(text) > MAX_DEPTH:
         raise NotOurJson("too-deep", f"nested deeper than {MAX_DEPTH}")
     strict = _Strict()

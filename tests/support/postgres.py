@@ -134,7 +134,7 @@ def _own_server(home: Path) -> Iterator[str]:
     arguments = [str(installed / "bin/postgres"), "-D", str(data), "-k", str(sockets)]
     arguments += [f"-c{name}={value}" for name, value in SETTINGS.items()]
     with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             arguments, env=environment, cwd=home, user=user, extra_groups=[] if user else None, stdout=out, stderr=out
         )
     try:
@@ -150,7 +150,7 @@ def _own_server(home: Path) -> Iterator[str]:
 def _initialize(installed: Path, data: Path, environment: Mapping[str, str], user: str | None) -> None:
     arguments = [str(installed / "bin/initdb"), "-D", str(data), "-U", "lifecyclehub", "-A", "trust", "-E", "UTF8", "--no-sync"]
     try:
-        made = subprocess.run(  # noqa: S603
+        made = subprocess.run(
             arguments,
             env=environment,
             cwd=data.parent,

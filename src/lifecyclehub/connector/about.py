@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from lifecyclehub.connector.action import Action
@@ -139,7 +139,7 @@ class Auth:
     label: str
     secrets: tuple[str, ...]
     header: str = "authorization"
-    token_host: str = "auth"
+    token_host: str = "auth"  # noqa: S105 (the name of a host)
     token_path: str = ""
     scope: str = ""
     rotates: bool = False

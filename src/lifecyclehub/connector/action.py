@@ -90,7 +90,7 @@ class Action(ABC, Generic[V]):
         """Ask how an accepted job stands; `Accepted` again while it runs."""
         raise Unsupported(f"{self.name} is never accepted for later, so {handle} cannot be checked")
 
-    async def find(self, call: Call, v: V, key: Key) -> Sighting:  # noqa: ARG002 (a default for actions without look-up)
+    async def find(self, call: Call, v: V, key: Key) -> Sighting:
         """Look whether it was done already, in all pages, archived records too. Absence must be proven."""
         return CannotTell(f"{self.name} cannot be looked up")
 

@@ -28,8 +28,10 @@ class Call(Protocol):
         """The time, aware UTC."""
 
     async def send(self, request: Request) -> Reply:
-        """Send one request. Any status comes back as a reply but these, which are raised for every vendor alike:
-        401 (after one refresh) `NeedsReauthorization`, 429 and network faults `TryAgain`."""
+        """Send one request. Any status comes back as a reply but these, which are raised for every vendor alike.
+
+        401 (after one refresh) `NeedsReauthorization`, 429 and network faults `TryAgain`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Connector(ABC):
         """Ask the vendor to call our endpoint, or give the steps for a person."""
         raise Unsupported(f"{self.about.name} has no webhooks; let the connection poll")
 
-    async def probe(self, call: Call, subscription: Subscription) -> Health:  # noqa: ARG002
+    async def probe(self, call: Call, subscription: Subscription) -> Health:
         """Ask the vendor whether a subscription still stands."""
         return Health(ok=True, reason="this vendor tells nothing about its hooks")
 
