@@ -44,6 +44,10 @@ class NotOurJson(HubError):
         super().__init__(f"{reason}: {detail}")
 
 
+class LostRace(HubError):
+    """Another worker was quicker. Nothing was written; the operation runs again on what is true now."""
+
+
 class CallFailed(HubError):
     """A call to a vendor that brought no usable answer. Subclasses say what to do about it."""
 
@@ -78,3 +82,24 @@ class TryAgain(CallFailed):
     def __init__(self, reason: str, *, after: float | None = None, sent: bool = True) -> None:
         self.reason, self.after, self.sent = reason, after, sent
         super().__init__(reason)
+
+
+class PluginFailed(HubError):
+    """A connector's own code did not do its part. `connector` is its id, `function` what was called."""
+
+    def __init__(self, connector: str, function: str, what: str) -> None:
+        self.connector, self.function = connector, function
+        super().__init__(f"connector {connector}: {function} {what}")
+
+
+class PluginRaised(PluginFailed):
+    """A connector's function raised. `error` is what it raised."""
+
+    def __init__(self, connector: str, function: str, error: BaseException) -> None:
+        self.error = error
+        text = " ".join(str(error).split())[:300]
+        super().__init__(connector, function, f"raised {type(error).__name__}{': ' + text if text else ''}")
+
+
+class PluginHangs(PluginFailed):
+    """A connector's function did not come back. Its work is held until the hub is started again."""

@@ -1,0 +1,150 @@
+"""The one way out: every request to a vendor goes through `Client.send`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, TypeVar
+
+import httpx
+
+from lifecyclehub.errors import NeedsReauthorization, TryAgain
+from lifecyclehub.messages import Reply, Request
+from lifecyclehub.ports import Clock, Randomness
+from lifecyclehub.vendor.exchange import Exchange, on_the_wire
+from lifecyclehub.vendor.grants import Grants, GrantStore
+from lifecyclehub.vendor.rates import RateLimits
+from lifecyclehub.vendor.retry import LONGEST_WISH_S
+from lifecyclehub.vendor.target import DEFAULT_TIMEOUT_S, Target
+from lifecyclehub.vendor.transport import Limits, TransportFactory, Wire, default_factory
+
+T = TypeVar("T")
+
+TOKEN_REPLY_CAP: Final = 256 * 1024
+
+
+class Client:
+    """Sends requests for connections: adds credentials, keeps rates, deadlines, hosts and sizes."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        grants: GrantStore,
+        transport: TransportFactory | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.clock, self.randomness = clock, randomness
+        self._limits = limits or Limits()
+        self._factory = transport or default_factory(self._limits)
+        self._transports: dict[bool, httpx.AsyncBaseTransport] = {}
+        self._exchange = Exchange(clock, self._limits)
+        self._rates = RateLimits(clock)
+        self._grants = Grants(grants, clock, self._token_reply)
+
+    async def send(
+        self,
+        target: Target,
+        request: Request,
+        *,
+        deadline_monotonic: float | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Send one request; any status but 401 and 429 comes back as a reply, redirects included (never followed).
+
+        The deadline is the earliest of `deadline_monotonic` (on the clock's monotonic scale) and the request's or
+        the connection's own total. `on_sent` is called once, just before the first byte leaves.
+        Raises `TryAgain`, whose `sent` tells whether the vendor may have done it, and whose `after` is the vendor's
+        wish; `NeedsReauthorization` after a 401 that a refresh did not cure; `ConfigurationError` (nothing was sent)
+        for an address, path or header that is not allowed.
+        """
+        deadline = self.clock.monotonic() + (request.timeout_s or target.timeout_s)
+        if deadline_monotonic is not None:
+            deadline = min(deadline, deadline_monotonic)
+        wire = Wire(on_sent)
+        headers, access = await self._in_time(self._grants.credentials(target), deadline)
+        reply = await self._once(target, request, headers, deadline, wire)
+        if reply.status == 401 and access is not None:
+            await self._in_time(self._grants.renew(target, access), deadline)
+            headers, _ = await self._in_time(self._grants.credentials(target), deadline)
+            reply = await self._once(target, request, headers, deadline, Wire(None if wire.left else on_sent))
+        if reply.status == 401:
+            raise NeedsReauthorization(
+                f"connection {target.connection} ({target.about.name}): the vendor no longer accepts our credentials "
+                f"(status 401). Enter new ones for the grant {target.grant}."
+            )
+        if reply.status == 429:
+            raise self._too_many(target, reply)
+        return reply
+
+    def forget(self, grant_id: str) -> None:
+        """Use what the store holds for this grant from now on: an admin gave new credentials."""
+        self._grants.forget(grant_id)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for transport in self._transports.values():
+            await transport.aclose()
+        self._transports.clear()
+
+    async def _in_time(self, waiting: Awaitable[T], deadline: float) -> T:
+        try:
+            async with asyncio.timeout(max(deadline - self.clock.monotonic(), 0.0)):
+                return await waiting
+        except TimeoutError:
+            raise TryAgain("the access was not renewed in time", sent=False) from None
+
+    async def _once(self, target: Target, request: Request, credentials: Mapping[str, str], deadline: float, wire: Wire) -> Reply:
+        account = {target.about.account_header: target.account} if target.about.account_header and target.account else {}
+        rendered = on_the_wire(target.base(request.host), request, account | dict(credentials))
+        await self._rates.wait(target.connection, target.grant, target.about.rates, deadline)
+        outcome = await self._exchange.run(
+            self._transport(target), rendered, deadline=deadline, size_cap=target.size_cap, wire=wire
+        )
+        if isinstance(outcome, TryAgain):
+            raise outcome
+        return outcome
+
+    async def _token_reply(self, target: Target, request: Request, credentials: Mapping[str, str]) -> Reply:
+        """Send a token request. A lost answer is `TryAgain` with nothing sent: the call itself never was."""
+        rendered = on_the_wire(target.base(request.host), request, credentials)
+        deadline = self.clock.monotonic() + DEFAULT_TIMEOUT_S
+        outcome = await self._exchange.run(
+            self._transport(target), rendered, deadline=deadline, size_cap=TOKEN_REPLY_CAP, wire=Wire()
+        )
+        if isinstance(outcome, TryAgain):
+            raise TryAgain(f"renewing the access: {outcome.reason}", sent=False)
+        return outcome
+
+    def _transport(self, target: Target) -> httpx.AsyncBaseTransport:
+        transport = self._transports.get(target.private)
+        if transport is None:
+            transport = self._transports[target.private] = self._factory(target.private)
+        return transport
+
+    def _too_many(self, target: Target, reply: Reply) -> TryAgain:
+        after = retry_after(reply, self.clock.now())
+        if after is not None:
+            self._rates.pause(target.connection, after)
+        return TryAgain(f"{target.about.name} has had too many requests (status 429)", after=after, sent=False)
+
+
+def retry_after(reply: Reply, now: datetime) -> float | None:
+    """Give the Retry-After of a reply in seconds (0 to 24 hours), None when there is none that can be read."""
+    text = reply.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text) if text.isascii() else float("nan")
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    if seconds != seconds:  # noqa: PLR0124 (NaN)
+        return None
+    return min(max(seconds, 0.0), LONGEST_WISH_S)

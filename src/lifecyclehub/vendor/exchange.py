@@ -1,0 +1,131 @@
+"""One request, one reply: rendering for the wire, the total deadline, the size cap, and what a failure means."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlencode
+
+import aiohttp
+import httpx
+
+from lifecyclehub import __version__
+from lifecyclehub.errors import ConfigurationError, TryAgain
+from lifecyclehub.jsonio import dumps
+from lifecyclehub.messages import Reply, Request
+from lifecyclehub.ports import Clock
+from lifecyclehub.vendor.transport import WIRE, Limits, Wire
+
+_OURS: Final = frozenset(
+    {"authorization", "host", "cookie", "content-length", "transfer-encoding", "connection", "accept-encoding", "user-agent"}
+)
+_BASIC_HEADERS: Final = {
+    "user-agent": f"lifecyclehub/{__version__}",
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FAULTS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
+_NOT_YET_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
+
+
+def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+    """Render a request for one base address; credentials win over the plugin's headers.
+
+    Raises `ConfigurationError` for a path or header that could lead elsewhere; nothing is sent then.
+    """
+    url = httpx.URL(base + _checked_path(request.path))
+    if request.query:
+        url = url.copy_with(query="&".join(filter(None, (url.query.decode(), urlencode(request.query)))).encode())
+    headers = dict(_BASIC_HEADERS)
+    for name, value in request.headers:
+        if _CONTROL.search(name + value):
+            raise ConfigurationError(f"the connector put a control character into the header {name!r}; nothing was sent.")
+        if name.lower() not in _OURS:
+            headers[name.lower()] = value
+    headers |= credentials
+    content: bytes | None = None
+    if request.form is not None:
+        content = urlencode(request.form).encode()
+        headers["content-type"] = "application/x-www-form-urlencoded"
+    elif request.json is not None:
+        content = dumps(request.json).encode()
+        headers.setdefault("content-type", "application/json")
+    return httpx.Request(request.method, url, headers=[(k.encode(), v.encode()) for k, v in headers.items()], content=content)
+
+
+def _checked_path(path: str) -> str:
+    segments = path.partition("?")[0].lower().replace("%2e", ".").split("/")
+    if not path.startswith("/") or _CONTROL.search(path) or "\\" in path or "#" in path or {".", ".."} & set(segments):
+        raise ConfigurationError(
+            f"the connector asked for the path {path[:200]!r}; nothing was sent.",
+            mend="A path starts with a slash and holds no dot segments, backslashes or #; ids in it are percent-encoded.",
+        )
+    return path
+
+
+class Exchange:
+    """Hands requests to a transport and takes replies, within the deadline and the size cap."""
+
+    def __init__(self, clock: Clock, limits: Limits) -> None:
+        self._clock, self._limits = clock, limits
+
+    async def run(
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, *, deadline: float, size_cap: int, wire: Wire
+    ) -> Reply | TryAgain:
+        """Send once. A fault comes back as a value, which says whether the vendor may have seen the request."""
+        host = request.url.host
+        left = deadline - self._clock.monotonic()
+        if left <= 0:
+            return TryAgain(f"the deadline passed before {host} was called", sent=False)
+        connect = min(self._limits.connect_s, left)
+        request.extensions["timeout"] = {
+            "connect": connect,
+            "pool": connect,
+            "read": min(self._limits.read_s, left),
+            "write": left,
+        }
+        WIRE.set(wire)
+        try:
+            async with asyncio.timeout(left):
+                return await self._reply(transport, request, size_cap, wire)
+        except TimeoutError:
+            return TryAgain(f"{host} did not answer within {left:.1f} s", sent=_may_have_left(wire, None))
+        except _FAULTS as error:
+            # The kind of error only: its text is not ours, and its object holds the request with the credentials.
+            return TryAgain(f"{host}: {type(error).__name__}", sent=_may_have_left(wire, error))
+        finally:
+            WIRE.set(None)
+
+    async def _reply(
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, size_cap: int, wire: Wire
+    ) -> Reply | TryAgain:
+        wire.watched = bool(getattr(transport, "watches_the_wire", False))
+        if not wire.watched:
+            wire.leave()
+        response = await transport.handle_async_request(request)
+        response.request = request
+        try:
+            return await self._read(response, size_cap)
+        finally:
+            with suppress(*_FAULTS):
+                await response.aclose()
+
+    async def _read(self, response: httpx.Response, size_cap: int) -> Reply | TryAgain:
+        host = response.request.url.host
+        if "," in response.headers.get("content-encoding", ""):
+            return TryAgain(f"{host} answered with status {response.status_code}, compressed more than once")
+        body = bytearray()
+        async for chunk in response.aiter_bytes():  # decompressed
+            body += chunk
+            if len(body) > size_cap:
+                return TryAgain(f"{host} answered with status {response.status_code} and more than {size_cap} bytes")
+        return Reply(status=response.status_code, headers=dict(response.headers.items()), body=bytes(body))
+
+
+def _may_have_left(wire: Wire, error: Exception | None) -> bool:
+    """Say whether the vendor may have seen the request: what was watched, else what kind of fault it is."""
+    return wire.left if wire.watched else not isinstance(error, _NOT_YET_SENT)

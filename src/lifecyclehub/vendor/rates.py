@@ -1,0 +1,63 @@
+"""Declared rates, kept exactly: never more than `limit` requests within `per_s` seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lifecyclehub.connector import Rate
+from lifecyclehub.errors import TryAgain
+from lifecyclehub.ports import Clock
+
+
+@dataclass(slots=True)
+class _Window:
+    """The moments of the last `limit` requests; a further one may go `per_s` after the oldest."""
+
+    rate: Rate
+    moments: deque[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.moments = deque(maxlen=self.rate.limit)
+
+    def earliest(self, now: float) -> float:
+        if len(self.moments) < self.rate.limit:
+            return now
+        return max(now, self.moments[0] + self.rate.per_s)
+
+
+class RateLimits:
+    """One window per connection or grant and rate. Waiters go in the order they came."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._windows: dict[tuple[str, Rate], _Window] = {}
+        self._quiet_until: dict[str, float] = {}
+
+    async def wait(self, connection: str, grant: str, rates: Sequence[Rate], deadline: float) -> None:
+        """Wait for this request's turn. Raises `TryAgain` (nothing sent) when that comes only after `deadline`."""
+        now = self._clock.monotonic()
+        moment = max(now, self._quiet_until.get(connection, now))
+        windows = [self._window(rate, connection, grant) for rate in rates]
+        for window in windows:
+            moment = max(moment, window.earliest(now))
+        if moment >= deadline and moment > now:
+            reason = f"the rate of connection {connection} leaves no room for {moment - now:.1f} s"
+            raise TryAgain(reason, after=moment - now, sent=False)
+        for window in windows:
+            window.moments.append(moment)
+        if moment > now:
+            await self._clock.sleep(moment - now)
+
+    def pause(self, connection: str, seconds: float) -> None:
+        """Send nothing for this connection for so long: the vendor said that it has had too much."""
+        until = self._clock.monotonic() + seconds
+        self._quiet_until[connection] = max(until, self._quiet_until.get(connection, until))
+
+    def _window(self, rate: Rate, connection: str, grant: str) -> _Window:
+        key = (f"{rate.scope} {grant if rate.scope == 'grant' else connection}", rate)
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(rate)
+        return window
