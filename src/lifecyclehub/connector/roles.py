@@ -7,7 +7,7 @@ Record ids in the inputs are the vendor's own. Money is a whole number of minor 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
@@ -18,6 +18,10 @@ ROLES_VERSION = 1
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=250)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000)]
 RecordId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # an input is made when its body is rendered, and the body is frozen then
 
 
 class Input(BaseModel):
@@ -35,20 +39,22 @@ class MoneyInput(Input):
 
 
 class AddNote(Input):
-    """Put a note on a deal."""
+    """Put a note on a deal. `at`: when it is written, for vendors that want to be told."""
 
     deal: RecordId
     text: Text
+    at: datetime = Field(default_factory=_now)
 
 
 class CreateCrmTask(Input):
-    """Give somebody a task that hangs on a deal."""
+    """Give somebody a task that hangs on a deal. `at`: when it is given, for vendors that want to be told."""
 
     deal: RecordId
     title: Name
     notes: str = ""
     owner_email: str | None = None
     due_on: date | None = None
+    at: datetime = Field(default_factory=_now)
 
 
 class SetFields(Input):
