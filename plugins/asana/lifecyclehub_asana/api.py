@@ -24,6 +24,7 @@ TASK_FIELDS = (
     "name,notes,completed,completed_at,created_at,modified_at,due_on,permalink_url,"
     "assignee.name,assignee.email,projects.name,workspace.name"
 )
+STORY_FIELDS = "text,type,resource_subtype,created_at,created_by.name,target"
 PAGE = 100  # the most that Asana gives at once
 MOST_PAGES = 2_000
 
@@ -150,6 +151,11 @@ def task_document(data: Mapping[str, Any]) -> Document:
     return _document(TASK, data, ("notes",))
 
 
+def story_document(data: Mapping[str, Any]) -> Document:
+    """Make a document of a story: a comment, or what Asana itself noted on a task."""
+    return _document(STORY, data, ("text",))
+
+
 def _document(kind: str, data: Mapping[str, Any], texts: tuple[str, ...]) -> Document:
     workspace = data.get("workspace")
     return Document(
@@ -166,6 +172,7 @@ def _document(kind: str, data: Mapping[str, Any], texts: tuple[str, ...]) -> Doc
 DOCUMENTS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], Document]]] = {
     PROJECT: ("projects", PROJECT_FIELDS, project_document),
     TASK: ("tasks", TASK_FIELDS, task_document),
+    STORY: ("stories", STORY_FIELDS, story_document),
 }
 
 

@@ -30,7 +30,7 @@ from lifecyclehub.errors import Forbidden, Unsupported
 from lifecyclehub.messages import Delivery, Document, Notice, Ref, Request
 from lifecyclehub_asana import hooks
 from lifecyclehub_asana.actions import ACTIONS
-from lifecyclehub_asana.api import DOCUMENTS, PROJECT, TASK, everything, fetched, instant, is_gid, path, record
+from lifecyclehub_asana.api import DOCUMENTS, PROJECT, STORY, TASK, everything, fetched, instant, is_gid, path, record
 from lifecyclehub_asana.fields import FIELDS, custom_field
 from lifecyclehub_asana.sweep import sweep_projects
 
@@ -53,6 +53,7 @@ class Asana(Connector):
             # so it orders nothing, and the latest fetch counts.
             Kind(id=PROJECT, fills="project", order="none", deletes="list", poll_s=300, label="Project"),
             Kind(id=TASK, order="none", deletes="fetch", label="Task"),
+            Kind(id=STORY, order="none", deletes="fetch", label="Comment"),
         ),
         doors=(
             Door(
@@ -129,7 +130,7 @@ class Asana(Connector):
 
     async def fetch(self, call: Call, ref: Ref) -> Document:
         if ref.kind not in DOCUMENTS:
-            raise Unsupported(f"{ref.kind} is not fetched from Asana; only {' and '.join(DOCUMENTS)} are")
+            raise Unsupported(f"{ref.kind} is not fetched from Asana; only {', '.join(DOCUMENTS)} are")
         return await fetched(call, ref.kind, ref.id)
 
     def sweep(self, call: Call, kind: str, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
