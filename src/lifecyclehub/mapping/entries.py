@@ -145,7 +145,7 @@ def shown(value: Any) -> str:
 
 
 def read_toml(text: str, file: str) -> dict[str, Any]:
-    """Read TOML. Raises MappingError that gives the line; a key that stands twice is an error."""
+    """Read TOML of format 1. Raises MappingError that gives the line; a key that stands twice is an error."""
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
