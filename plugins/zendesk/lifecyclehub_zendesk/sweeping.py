@@ -18,7 +18,6 @@ from lifecyclehub.messages import Notice, Reply, Request
 from lifecyclehub_zendesk.calls import id_text, instant, mapping_in, retry_after, said
 
 OVERLAP_S: Final = 300
-PER_PAGE: Final = "250"  # up to 1000 are allowed; whole descriptions come along
 BEGINNING: Final = 1
 
 
@@ -27,12 +26,13 @@ class _Export:
     path: str
     listed: str
     by_cursor: bool
+    per_page: str  # up to 1000 are allowed, but tickets bring their whole descriptions along
 
 
 _EXPORTS: Final[dict[str, _Export]] = {
-    "zendesk.ticket": _Export("/api/v2/incremental/tickets/cursor.json", "tickets", by_cursor=True),
-    "zendesk.user": _Export("/api/v2/incremental/users/cursor.json", "users", by_cursor=True),
-    "zendesk.organization": _Export("/api/v2/incremental/organizations.json", "organizations", by_cursor=False),
+    "zendesk.ticket": _Export("/api/v2/incremental/tickets/cursor.json", "tickets", by_cursor=True, per_page="250"),
+    "zendesk.user": _Export("/api/v2/incremental/users/cursor.json", "users", by_cursor=True, per_page="500"),
+    "zendesk.organization": _Export("/api/v2/incremental/organizations.json", "organizations", by_cursor=False, per_page="1000"),
 }
 
 
@@ -94,7 +94,7 @@ async def _ask(call: Call, export: _Export, here: _Pass) -> Reply:
         place = ("start_time", str(here.since))
     else:
         place = ("cursor" if export.by_cursor else "start_time", here.after)
-    return await call.send(Request(method="GET", path=export.path, query=(place, ("per_page", PER_PAGE))))
+    return await call.send(Request(method="GET", path=export.path, query=(place, ("per_page", export.per_page))))
 
 
 def _after(export: _Export, body: Mapping[str, Any], here: _Pass) -> str:
