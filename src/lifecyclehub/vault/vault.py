@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ KEY_VARIABLE: Final = "LIFECYCLEHUB_KEY"
 _KEY_FILE: Final = "key"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _VERSION: Final = 1
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
 class VaultError(ConfigurationError):
@@ -33,7 +35,7 @@ class Vault:
     def __init__(self, keys: Sequence[str], *, where: str) -> None:
         """`keys` are Fernet keys (32 bytes, URL-safe base64). Raises `VaultError` for none or a malformed one."""
         if not keys:
-            raise VaultError("there is no key", where=where, mend="Give at least one key.")
+            raise VaultError("there is no key.", where=where, mend="Give at least one key.")
         self._where = where
         self._fernet = MultiFernet([_fernet(key, number, where) for number, key in enumerate(keys, start=1)])
 
@@ -49,7 +51,7 @@ class Vault:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
         except FileExistsError:
             raise VaultError(
-                "the key file exists already",
+                "the key file exists already.",
                 where=str(path),
                 mend="Keep it: secrets sealed with it can be read with no other key.",
             ) from None
@@ -84,7 +86,7 @@ class Vault:
             plain = self._fernet.decrypt(token.encode())
         except (InvalidToken, UnicodeEncodeError):
             raise VaultError(
-                f"the secret in {place} cannot be opened: the key is not the one it was sealed with, or the text is damaged",
+                f"the secret in {place} cannot be opened: the key is not the one it was sealed with, or the text is damaged.",
                 where=self._where,
                 mend=f"Put the key it was sealed with back (as a further one in {KEY_VARIABLE}, or in the key file), "
                 "or enter the secret again.",
@@ -92,7 +94,7 @@ class Vault:
         version, *rest = msgspec.json.decode(plain, type=list[str | int])
         if version != _VERSION or rest[:3] != [table, row, field]:
             raise VaultError(
-                f"the secret in {place} was sealed for another place",
+                f"the secret in {place} was sealed for another place.",
                 where=self._where,
                 mend="The database was edited or restored in parts. Enter the secret again.",
             )
@@ -104,21 +106,20 @@ class Vault:
             return self._fernet.rotate(token.encode()).decode()
         except (InvalidToken, UnicodeEncodeError):
             raise VaultError(
-                "a sealed secret cannot be opened with any key given, so it was left as it is",
+                "a sealed secret cannot be opened with any key given, so it was left as it is.",
                 where=self._where,
                 mend=f"Give the old key too, after the new one: {KEY_VARIABLE}=new,old.",
             ) from None
 
 
 def _fernet(key: str, number: int, where: str) -> Fernet:
-    try:
-        return Fernet(key)
-    except ValueError:
+    if not _KEY.fullmatch(key):  # Fernet itself skips over characters that do not belong
         raise VaultError(
-            f"key number {number} is not a key (32 bytes in URL-safe base64)",
+            f"key number {number} is not a key (32 bytes in URL-safe base64).",
             where=where,
             mend="Copy it again, whole, without quotes.",
-        ) from None
+        )
+    return Fernet(key)
 
 
 def _split(text: str) -> list[str]:
@@ -131,23 +132,23 @@ def _read_guarded(path: Path) -> str:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         raise VaultError(
-            "there is no key",
+            "there is no key.",
             where=str(path),
             mend=f"Put the key file back from its own backup or set {KEY_VARIABLE}. In a new home `lifecyclehub init` makes one.",
         ) from None
     except OSError as error:
         raise VaultError(
-            f"the key file cannot be read ({error.strerror})",
+            f"the key file cannot be read ({error.strerror}).",
             where=str(path),
             mend="It must be a plain file, no link, that this user owns and may read.",
         ) from None
     with os.fdopen(handle, "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
-            raise VaultError("the key file is no plain file", where=str(path), mend="Put the key into a plain file.")
+            raise VaultError("the key file is no plain file.", where=str(path), mend="Put the key into a plain file.")
         if mode & _OTHERS:
             raise VaultError(
-                f"other users may read or change the key file (mode {stat.S_IMODE(mode):04o})",
+                f"other users may read or change the key file (mode {stat.S_IMODE(mode):04o}).",
                 where=str(path),
                 mend=f"Run: chmod 600 {path}",
             )
