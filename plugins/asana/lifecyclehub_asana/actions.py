@@ -70,7 +70,7 @@ class CreateProjectAction(Action[CreateProject]):
     name = "create_project"
     input = CreateProject
     creates = PROJECT
-    once = Marker(field="data.notes", lag_s=JOB_LAG_S)
+    once = Marker(field="data.notes or data.name", lag_s=JOB_LAG_S)
 
     def render(self, v: CreateProject, body: Json, key: Key) -> Request:
         if v.template:

@@ -118,7 +118,7 @@ class Asana(Connector):
     def read(self, delivery: Delivery) -> Iterable[Notice]:
         """Give a notice per event; a heartbeat has none."""
         body = delivery.json
-        if not body:
+        if body is None or body == {}:
             return []
         if not isinstance(body, dict) or not isinstance(body.get("events"), list):
             raise ValueError("an Asana delivery is an object with a list of events")  # noqa: TRY004 (a wrong value of theirs)
