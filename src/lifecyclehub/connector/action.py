@@ -39,7 +39,11 @@ class UniqueId:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """The create itself writes our marker into `field`; `find` sees it at the latest `lag_s` seconds after the act."""
+    """The create itself writes our marker into `field`; `find` sees it at the latest `lag_s` seconds after the act.
+
+    `field` is a dotted path into the request's JSON, or the name of a form field; "a or b" where the request has one
+    of two shapes and carries the marker in one of the two places.
+    """
 
     field: str
     lag_s: float
