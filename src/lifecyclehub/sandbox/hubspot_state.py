@@ -187,7 +187,9 @@ class State:
             pair = f"{one.path} to {other.path}"
             raise error(400, "VALIDATION_ERROR", f"One or more association types are invalid for {pair}: {sorted(types)}")
         self._link(one, other, types)
-        for here, there in ((one, other), (other, one)):
+        # These webhooks know companies, contacts and deals, no activities.
+        pairs = ((one, other), (other, one)) if {WORDS[one.path], WORDS[other.path]} <= SUBSCRIBED.keys() else ()
+        for here, there in pairs:
             kinds = f"{WORDS[here.path]}_TO_{WORDS[there.path]}".upper()
             ends = {"fromObjectId": int(here.id), "toObjectId": int(there.id)}
             primary = bool(self.associations[here.path, here.id][there.path, there.id] & {1, 2, 5, 6})
