@@ -160,12 +160,12 @@ class Xero(Connector):
     )
 
     def read(self, delivery: Delivery) -> Iterable[Notice]:
-        """Give a notice for each entry. An empty or missing list is an intent to receive, and no news.
+        """Give a notice for each entry. An empty list, or null in its place, is an intent to receive, and no news.
 
         Entries have no id. Their sequence numbers begin anew with a new webhook, so they are no key: a notice that
         looks like an old one would be lost.
         """
-        return [_notice(entry) for entry in (delivery.json or {}).get("events") or ()]
+        return [_notice(entry) for entry in delivery.json["events"] or ()]
 
     async def accounts(self, call: Call) -> Sequence[Account]:
         """List the organisations, with the base currency of each; practices and the like are left out."""
