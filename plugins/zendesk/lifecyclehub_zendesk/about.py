@@ -40,6 +40,7 @@ ABOUT: Final = About(
             poll_s=900,
             label="Organization",
         ),
+        Kind(id="zendesk.comment", order="none", deletes="fetch", label="Internal comment"),
     ),
     doors=(
         Door(

@@ -43,7 +43,7 @@ class Zendesk(Connector):
         """Fetch a record by kind. Raises RecordGone, Forbidden; TryAgain for anything that is no clear answer."""
         fetch = FETCHES.get(ref.kind)
         if fetch is None:
-            raise Unsupported(f"Zendesk has no {ref.kind}")
+            raise Unsupported(f"Zendesk gives no {ref.kind} by its id alone")
         return await fetch(call, ref.id)
 
     def sweep(self, call: Call, kind: str, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
