@@ -79,7 +79,10 @@ class _Strict:
         return int(text)
 
     def decimal(self, text: str) -> Decimal:
-        value = Decimal(text)
+        try:
+            value = Decimal(text)
+        except ArithmeticError as error:  # an exponent beyond what Decimal can hold
+            raise NotOurJson("number-too-large", f"the number {text[:40]} is out of range") from error
         if abs(value.adjusted()) > 40 or len(text) > 60:
             raise NotOurJson("number-too-large", f"the number {text[:40]} is out of range")
         return value

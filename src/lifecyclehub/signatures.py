@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -18,7 +18,7 @@ class Secret:
     """A signing secret with its own id, so that the log can tell which one matched."""
 
     id: str
-    value: bytes
+    value: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,15 @@ def _stated_time(spec: Timestamp, headers: Mapping[str, str]) -> str | None:
 
 
 def _message(parts: Sequence[Part], method: str, url: str, body: bytes, stamp: str) -> bytes:
-    known = {"method": method.encode(), "url": url.encode(), "body": body, "timestamp": stamp.encode()}
+    known = {"method": method.encode(), "url": url.encode(), "body": body, "timestamp": stamp.encode("utf-8", "surrogatepass")}
     return b"".join(part if isinstance(part, bytes) else known[part] for part in parts)
 
 
-def sign(signature: Signature, secret: bytes, *, method: str, url: str, body: bytes, stamp: str = "") -> str:
+def sign(signature: Signature, secret: bytes, *, method: str, url: str, body: bytes, stamp: str = "", hook_id: str = "") -> str:
     """Make the value that a vendor would send: for tests and the simulated tools."""
     message = _message(signature.parts, method, url, body, stamp)
-    return signature.prefix + _encode(signature, secret, message)
+    value = signature.prefix + _encode(signature, secret, message)
+    return base64.b64encode(f"{hook_id}:{value}".encode()).decode() if signature.encoding == "id-hex-base64" else value
 
 
 def _encode(signature: Signature, secret: bytes, message: bytes) -> str:
@@ -82,7 +83,18 @@ def _encode(signature: Signature, secret: bytes, message: bytes) -> str:
             return "Basic " + base64.b64encode(secret).decode()
         case _:
             assert_never(signature.algorithm)
-    return digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
+    return base64.b64encode(digest).decode() if signature.encoding == "base64" else digest.hex()
+
+
+def _unwrapped(signature: Signature, candidate: str) -> bytes:
+    """Give what is compared: the candidate itself, or the digest behind the hook's id."""
+    raw = candidate.encode("utf-8", "surrogatepass")
+    if signature.encoding != "id-hex-base64":
+        return raw
+    try:
+        return base64.b64decode(raw, validate=True).rpartition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def verify(
@@ -121,6 +133,6 @@ def verify(
     for secret in usable:
         wanted = (signature.prefix + _encode(signature, secret.value, message)).encode()
         for candidate in candidates:
-            if hmac.compare_digest(wanted, candidate.encode()):
+            if hmac.compare_digest(wanted, _unwrapped(signature, candidate)):
                 return Verdict(ok=True, secret_id=secret.id)
     return Verdict(ok=False, reason="bad-signature", detail="the signature does not match the body, the URL or the secret")

@@ -53,12 +53,13 @@ Part: TypeAlias = Literal["method", "url", "body", "timestamp"] | bytes
 class Signature:
     """How a vendor signs: HMAC of `parts`, or a secret sent as it is (`algorithm="token"`, `"basic"`).
 
-    `member` is the part of a composite header; `prefix` stands before the value (`sha256=`).
+    `member` is the part of a composite header; `prefix` stands before the value (`sha256=`). The encoding
+    `id-hex-base64` is base64 of the hook's id, a colon and the hex digest.
     """
 
     header: str
     algorithm: Literal["hmac-sha256", "hmac-sha1", "token", "basic"] = "hmac-sha256"
-    encoding: Literal["hex", "base64"] = "hex"
+    encoding: Literal["hex", "base64", "id-hex-base64"] = "hex"
     parts: tuple[Part, ...] = ("body",)
     timestamp: Timestamp | None = None
     prefix: str = ""

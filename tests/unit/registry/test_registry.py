@@ -191,7 +191,7 @@ DOOR = Door(name="hooks", signature=Signature(header="X-Sig"), scope="app", setu
 def fault(**changes: Any) -> list[str]:
     module: dict[str, Any] = {"__name__": __name__}
     exec(GOOD.format(id="fine"), module)  # noqa: S102 (our own text above)
-    tool = module["Tool"]()
+    tool: Any = module["Tool"]()
     tool.about = replace(tool.about, **changes)
     return problems_of(tool)
 
@@ -268,7 +268,7 @@ def test_a_further_role_may_bring_its_own_actions() -> None:
 def test_a_registry_of_given_connectors_checks_them_alike() -> None:
     module: dict[str, Any] = {"__name__": __name__}
     exec(GOOD.format(id="fine"), module)  # noqa: S102 (our own text above)
-    tool = module["Tool"]()
+    tool: Any = module["Tool"]()
     assert Registry.of(tool).get("fine") is tool
     tool.about = replace(tool.about, name="")
     with pytest.raises(PluginRefused, match=r"connector fine: it has no name|fine: it has no name"):

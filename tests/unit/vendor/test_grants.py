@@ -51,6 +51,14 @@ class Vendor:
         return httpx.Response(200, json={"access_token": self.access, "refresh_token": self.refresh, "expires_in": 1800})
 
 
+async def turns_until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it never came true")
+
+
 def rotating() -> tuple[KeptGrants, Vendor]:
     grants = KeptGrants({"gra_1": tokens(client_id="id:1", client_secret="canary-s/1", refresh_token="r-0")})
     return grants, Vendor(grants.journal)
@@ -201,13 +209,11 @@ async def test_a_refresh_goes_on_when_its_caller_gives_up() -> None:
     grants, vendor = rotating()
     sender = client(vendor, grants=grants)
     caller = asyncio.ensure_future(sender.send(target(auth=ROTATING), GET))
-    while not vendor.token_requests:
-        await asyncio.sleep(0)
+    await turns_until(lambda: bool(vendor.token_requests))
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    while "saved" not in grants.journal:
-        await asyncio.sleep(0)
+    await turns_until(lambda: "saved" in grants.journal)
     assert grants.tokens["gra_1"].secrets["refresh_token"].get_secret_value() == "r-1"
 
 

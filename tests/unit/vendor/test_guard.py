@@ -26,7 +26,7 @@ METADATA = [
     "100.100.100.200",
     "168.63.129.16",
 ]
-SENSELESS = ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1%eth0", "::1%lo", "::ffff:0.0.0.0"]
+SENSELESS = ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1%eth0", "::1%lo", "::ffff:0.0.0.0"]  # noqa: S104 (refused, not bound)
 AT_HOME = [
     "127.0.0.1",
     "127.8.8.8",
@@ -155,7 +155,7 @@ ADDRESS = (Setting(name="address", label="Address", required=True),)
 
 def reach(
     settings: dict[str, str], *, self_hosted: bool = False, hosts: tuple[Host, ...] = ZEN, asked: tuple[Setting, ...] = SUBDOMAIN
-):
+) -> str:
     tool = about(hosts=hosts, settings=asked)
     made = Target.of(connection="c", about=tool, auth=BEARER, grant="g", settings=settings, self_hosted=self_hosted)
     return made.base("api")

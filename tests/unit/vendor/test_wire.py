@@ -6,9 +6,9 @@ import asyncio
 import gzip
 import socket
 import time
+from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
-import httpx
 import pytest
 
 from lifecyclehub.connector import Host
@@ -36,7 +36,7 @@ def here(base: str, *, timeout_s: float = 5.0, size_cap: int = 1_000_000) -> Tar
 
 
 @pytest.fixture
-async def sender() -> Client:
+async def sender() -> AsyncIterator[Client]:
     made = client(clock=SystemClock())
     yield made
     await made.aclose()
