@@ -44,17 +44,19 @@ def instant(text: Any) -> datetime | None:
 
 def complaint(reply: Reply) -> str:
     """Give what Asana says is wrong: the messages of {"errors": [{"message", "help", "phrase"}]}."""
+    return "; ".join(_errors(reply))[:300] or said_by(reply)
+
+
+def _errors(reply: Reply) -> list[str]:
     try:
-        errors = reply.json()["errors"]
-        said = "; ".join(str(one["message"]) for one in errors)
+        return [str(one["message"]) for one in reply.json()["errors"]]
     except (NotOurJson, LookupError, TypeError):
-        said = ""
-    return said[:300] or said_by(reply)
+        return []
 
 
 def content(reply: Reply, what: str) -> dict[str, Any]:
     """Give the whole answer to a read. Raises RecordGone, Forbidden, Unsupported or TryAgain."""
-    if reply.status in (404, 410):
+    if reply.status in (404, 410) and _errors(reply):  # a page of some proxy's says nothing about a record
         raise RecordGone(f"{what}: {complaint(reply)}")
     if reply.status == 403:
         raise Forbidden(f"{what}: {complaint(reply)}")

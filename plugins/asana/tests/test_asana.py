@@ -64,10 +64,10 @@ class TestFetching:
         with pytest.raises(TryAgain, match="answered with 2"):
             await ASANA.fetch(call, Ref("asana.project", "1"))
 
-    @pytest.mark.parametrize("status", [400, 500, 503])
-    async def test_a_fault_is_not_taken_for_a_deleted_project(self, status: int) -> None:
+    @pytest.mark.parametrize("status", [400, 404, 410, 500, 503])
+    async def test_a_fault_or_a_proxys_page_is_not_taken_for_a_deleted_project(self, status: int) -> None:
         with pytest.raises(TryAgain, match=f"status {status}"):
-            await ASANA.fetch(asked({"GET /projects/1": reply(status, "")}), Ref("asana.project", "1"))
+            await ASANA.fetch(asked({"GET /projects/1": reply(status, "<html>Not here</html>")}), Ref("asana.project", "1"))
 
     async def test_a_log_in_page_is_no_project(self) -> None:
         with pytest.raises(TryAgain, match="not Asana's"):

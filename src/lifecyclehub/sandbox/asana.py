@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -26,7 +27,7 @@ from lifecyclehub.sandbox.asana_shape import (
     unknown,
 )
 from lifecyclehub.sandbox.asana_state import Record, Shelf, State, bare
-from lifecyclehub.sandbox.tool import Handler, Tool
+from lifecyclehub.sandbox.tool import Handler, Hook, Tool
 
 API = "/api/1.0"
 TOKEN_PATH = "/-/oauth_token"
@@ -88,6 +89,7 @@ class AsanaTool(Tool):
             ("GET", "/tasks/{gid}", self._reader(self.state.tasks)),
             ("GET", "/tasks/{gid}/stories", self._list_stories),
             ("POST", "/tasks/{gid}/stories", self._create_story),
+            ("GET", "/stories/{gid}", self._reader(self.state.stories)),
             ("GET", "/webhooks", self._list_webhooks),
             ("POST", "/webhooks", self._create_webhook),
             ("GET", "/webhooks/{gid}", self._reader(self.state.webhooks)),
@@ -119,7 +121,7 @@ class AsanaTool(Tool):
             raise refusal(401, "Not Authorized")
 
     async def _token(self, request: Request) -> Response:
-        form = await request.form()
+        form = dict(parse_qsl((await request.body()).decode()))
         if any(form.get(name) != value for name, value in self.oauth.items()) or form.get("grant_type") != "refresh_token":
             return JSONResponse({"error": "invalid_grant", "error_description": "The refresh token is invalid."}, 400)
         token = secrets.token_hex(16)
@@ -317,6 +319,9 @@ class AsanaTool(Tool):
     async def _delete_webhook(self, request: Request) -> Response:
         self.state.webhooks.drop(request.path_params["gid"])
         return JSONResponse({"data": {}})
+
+    def answered(self, hook: Hook, status: int) -> None:
+        self._hooks.answered(hook, status)
 
     def _who(self, by: str) -> Record:
         return self.state.robot if by == "api" else self.state.person

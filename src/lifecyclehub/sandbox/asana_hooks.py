@@ -68,6 +68,20 @@ class Webhooks:
             self._send(hook, [])
         return len(self._state.webhooks.records)
 
+    def answered(self, hook: Hook, status: int) -> None:
+        """Note on the webhook how its target answered; one that says 410 (gone) is deleted."""
+        record = self._state.webhooks.records.get(hook.about["webhook"])
+        if record is None:
+            return
+        moment = self._state.stamp()
+        if 200 <= status < 300:
+            record |= {"last_success_at": moment, "delivery_retry_count": 0}
+        elif status == 410:
+            self._state.webhooks.drop(record["gid"])
+        else:
+            failures = record["delivery_retry_count"] + 1
+            record |= {"last_failure_at": moment, "last_failure_content": f"{status}", "delivery_retry_count": failures}
+
     def _send(self, hook: Record, events: list[Record]) -> None:
         secret = self._state.secrets[hook["gid"]]
 

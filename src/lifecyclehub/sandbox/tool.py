@@ -79,6 +79,9 @@ class Tool(ABC):
         if hooks:
             self._sending.put_nowait(list(hooks))
 
+    def answered(self, hook: Hook, status: int) -> None:  # noqa: B027 (most tools show nothing of it)
+        """Note how a delivery was answered (0: not at all), for tools that show it. Nothing by default."""
+
     def now(self) -> datetime:
         """The tool's clock."""
         return datetime.now(UTC)
@@ -197,6 +200,7 @@ class Tool(ABC):
                 reply = await client.post(hook.url, content=hook.body, headers=hook.sign(hook.body))
                 status = reply.status_code
             self.history.add("sent", url=hook.url, status=status, attempt=attempt, **hook.about)
+            self.answered(hook, status)
             if 200 <= status < 300 or status in (401, 404, 410):
                 return
             await asyncio.sleep(min(0.1 * (attempt + 1), 1.0))
@@ -227,7 +231,7 @@ class Tool(ABC):
 class _Cut(Response):
     """Cuts the connection in the middle of an answer, as a vendor's crash or a broken line does."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         # An answer that is begun and never completed makes the server close the connection.
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
