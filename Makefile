@@ -7,7 +7,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
-export MYPYPATH := src:.$(subst $() ,,$(addprefix :,$(PLUGINS)))
+export MYPYPATH := src:.:tests/unit/testing/tiny_plugin$(subst $() ,,$(addprefix :,$(PLUGINS)))
 
 help:
 	@echo "make demo      walk one client from inquiry to invoice through simulated tools (ONCE=1 ends afterwards)"

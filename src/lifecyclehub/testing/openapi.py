@@ -18,7 +18,7 @@ from lifecyclehub.testing.fake import compact
 
 BASE: Final = "urn:vendor"
 MOST_SHOWN = 200
-UNDESCRIBED: Final = frozenset((401, 403, 404, 408, 409, 429))
+UNDESCRIBED: Final = frozenset((400, 401, 403, 404, 408, 409, 429))
 """Statuses that any vendor may answer without describing each."""
 
 _JSON = re.compile(r"application/(.+\+)?json\b")
@@ -195,14 +195,14 @@ class SpecChecker:
         problems = [
             f"{what} at {error.json_path}: {_shown(error.message)}"
             for error in errors
-            if not (writing and error.validator == "required" and self._all_read_only(error))
+            if not (writing and error.validator == "required" and self._left_to_the_vendor(error))
         ]
         return problems + [f"{what} {problem}" for problem in self._unknown(schema, plain, "$", writing=writing)]
 
-    def _all_read_only(self, error: Any) -> bool:
-        """Tell whether only what the vendor itself fills in is missing from a request (3.0, readOnly)."""
-        missing = [name for name in error.validator_value if name not in error.instance]
+    def _left_to_the_vendor(self, error: Any) -> bool:
+        """Tell whether what is missing from a request is what the vendor itself fills in (3.0, readOnly)."""
         named = self._properties(error.schema)[0]
+        missing = [name for name in error.validator_value if error.message.startswith(repr(name))]
         return all(name in named and self._read_only(named[name]) for name in missing)
 
     def _properties(self, schema: Any) -> tuple[dict[str, list[Any]], list[Any], bool]:

@@ -16,6 +16,8 @@ import pytest
 from lifecyclehub.connector import Call, Kind, Signature, Timestamp
 from lifecyclehub.connector.roles import CreateProject
 from lifecyclehub.messages import Absent, Delivery, Done, Json, Key, Notice, Outcome, Reply, Request, Retry, Sighting
+from lifecyclehub.registry import default_mappings
+from lifecyclehub.signatures import verify
 from lifecyclehub.testing import actions, defaults, deliveries, description, records
 from lifecyclehub.testing.fixtures import BadFixture, DeliveryCase
 
@@ -92,8 +94,9 @@ def test_a_time_that_is_not_signed_is_named() -> None:
 
 
 def test_a_tolerance_that_never_ends_would_be_a_changed_time_that_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
-    accepted = deliveries.verify
-    monkeypatch.setattr(deliveries, "verify", lambda *given, **named: accepted(*given, **{**named, "now": case().received_at}))
+    monkeypatch.setattr(
+        "lifecyclehub.testing.deliveries.verify", lambda *given, **named: verify(*given, **{**named, "now": case().received_at})
+    )
     problems = deliveries.signature_problems(Tiny(), case())
     assert problems == [f"still verifies with a clock {way} than the tolerance allows" for way in ("later", "earlier")]
 
@@ -428,8 +431,10 @@ def test_a_quality_file_that_hides_something_is_named(tmp_path: Path, before: st
 
 
 def test_a_missing_default_mapping_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = defaults.default_mappings(Tiny())
-    monkeypatch.setattr(defaults, "default_mappings", lambda _connector: {"project.toml": texts["project.toml"]})
+    texts = default_mappings(Tiny())
+    monkeypatch.setattr(
+        "lifecyclehub.testing.defaults.default_mappings", lambda _connector: {"project.toml": texts["project.toml"]}
+    )
     assert defaults.mapping_coverage_problems(Tiny()) == [
         f"no default mapping of {name} is in the connector's package" for name in ("create_project", "create_task")
     ]
