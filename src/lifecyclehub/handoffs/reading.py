@@ -107,9 +107,9 @@ class _Reader:
         effects = raw.get("effects")
         if not isinstance(effects, list) or not effects or not all(isinstance(one, dict) for one in effects):
             raise MappingError("it has no effects.", where=where, mend="Write at least one [[handoff.effects]].")
+        _refuse_repeated([str(one.get("name")) for one in effects], where, "effect")
         by_name = {str(one.get("name")): one for one in effects}
         read = tuple(self._effect(one, per, where, by_name) for one in effects)
-        _refuse_repeated([effect.name for effect in read], where, "effect")
         title = _text(raw, "title", where, default=handoff_id.replace("-", " "))
         handoff = Handoff(
             id=handoff_id,

@@ -74,10 +74,11 @@ class Condition:
 def compile_condition(text: str, where: str, shape: Shape | None = None) -> Condition:
     """Compile a condition and, with a shape, check all its paths. Raises MappingError that begins with `where`."""
     expression = compile_expression(text, where)
+    test = _compile(expression.tree, where)
     if shape is not None:
         check_paths(expression, shape)
     _check_negations(expression.tree, frozenset(), where)
-    return Condition(expression, _compile(expression.tree, where))
+    return Condition(expression, test)
 
 
 # --- compiling ----------------------------------------------------------------------------------------------------

@@ -174,6 +174,16 @@ def check_kinds(raw: Mapping[str, Any], file: str, path: str) -> None:
             raise MappingError(f"{path}: {key} is {shown(value)}.", where=file, mend=f"It must be {wanted[1]}.")
 
 
+def refuse_shape(path: str, raw: Any, file: str, allowed: frozenset[str]) -> None:
+    """Refuse what is no entry at all; a path written without quotes becomes tables within tables."""
+    if not isinstance(raw, dict):
+        raise MappingError(f"{path} is {shown(raw)}.", where=file, mend=f'Write it as an entry: "{path}" = {{ from = "…" }}.')
+    if not allowed & raw.keys() and any(isinstance(value, dict) for value in raw.values()):
+        inner = next(iter(raw))
+        mend = f'Put the whole path in quotes: "{path}.{inner}".'
+        raise MappingError(f"{path} holds tables, not an entry.", where=file, mend=mend)
+
+
 def read_entry(
     path: str,
     raw: Any,
@@ -185,15 +195,10 @@ def read_entry(
     choices: tuple[str, ...] = (),
 ) -> Entry:
     """Compile one entry (its `each` and `fields` are the caller's). Raises MappingError that names file and path."""
-    if not isinstance(raw, dict):
-        raise MappingError(f"{path} is {shown(raw)}.", where=file, mend=f'Write it as an entry: "{path}" = {{ from = "…" }}.')
-    if not allowed & raw.keys() and any(isinstance(value, dict) for value in raw.values()):
-        inner = next(iter(raw))
-        mend = f'Put the whole path in quotes: "{path}.{inner}".'
-        raise MappingError(f"{path} holds tables, not an entry.", where=file, mend=mend)
+    refuse_shape(path, raw, file, allowed)
     refuse_unknown(raw, allowed, f"{file}: {path}", "an entry")
     check_kinds(raw, file, path)
-    if "from" not in raw and "default" not in raw and "each" not in raw:
+    if not {"from", "default", "each", "fields"} & raw.keys():
         raise MappingError(f"{path} has neither from nor default.", where=file, mend='Write from = "…".')
     lookup = _lookup(raw.get("lookup"), lookups, f"{file}: {path}")
     if lookup is not None and choices:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecyclehub.errors import MappingError
 from lifecyclehub.mapping.converters import BY_TYPE, Converter, Minor, amount_in_minor
-from lifecyclehub.mapping.entries import COMMON_KEYS, Entry, Lookup, Origin, read_entry, shown
+from lifecyclehub.mapping.entries import COMMON_KEYS, Entry, Lookup, Origin, read_entry, refuse_shape, shown
 from lifecyclehub.mapping.shape import ACCOUNT, OPEN, VALUE, Members, find, nearest
 from lifecyclehub.messages import Document
 from lifecyclehub.model import THINGS, Field, field_at
@@ -146,6 +146,7 @@ def read_inbound(
     """Compile an inbound mapping from its entries (raw entry, file it stands in). Raises MappingError."""
     entries, canonicals = [], []
     for path, (raw, origin) in fields.items():
+        refuse_shape(path, raw, origin, INBOUND_KEYS)
         canonical = _canonical(path, origin, fills)
         entry = read_entry(
             path, raw, origin, allowed=INBOUND_KEYS, converters=converters, lookups=lookups, choices=canonical.choices

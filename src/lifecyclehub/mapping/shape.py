@@ -135,16 +135,13 @@ def _mend(path: Path, at: int, here: Shape) -> str:
 
 def check_paths(expression: Expression, shape: Shape) -> None:
     """Check every path of an expression, and every text that a choice is compared with. Raises MappingError."""
-    compared = {path for path, _ in expression.comparisons}
     for path in sorted(expression.paths, key=lambda path: len(path) > 1):  # an unquoted word is the likelier slip
         find(shape, path, expression.where)
-    for path in compared:
-        for other, value in expression.comparisons:
-            if other == path:
-                _check_choice(find(shape, path, expression.where), path, value, expression.where)
+    for path, value in expression.comparisons:
+        _check_choice(find(shape, path, expression.where), path, value, expression.where)
 
 
 def _check_choice(shape: Shape, path: Path, value: Any, where: str) -> None:
     choices = shape.field.choices if isinstance(shape, Leaf) and shape.field else ()
-    if choices and value not in choices:
+    if choices and value is not None and value not in choices:
         raise MappingError(f"{dotted(path)} is never {value!r}.", where=where, mend=f"It is one of: {', '.join(choices)}.")

@@ -1,0 +1,39 @@
+"""The names of an effect: stable, and different for different effects."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifecyclehub.handoffs import effect_key, idempotency_key, marker
+from lifecyclehub.messages import MARKER
+
+PARTS = st.tuples(st.text(max_size=6), st.text(max_size=6), st.text(max_size=6), st.text(max_size=6), st.text(max_size=6))
+
+
+def test_keys_and_markers_never_change_between_releases() -> None:
+    key = effect_key("won-deal", "steps", "deal", "deal_1", "hello", 1)
+    assert key == "won-deal/steps/deal/deal_1/hello/1"
+    assert marker(key, "ins_1") == "lh-sczrxr5x9j"
+    assert idempotency_key(key, 1, "ins_1") == "8312ae00e43668fcde47c213a5c9be995c1e05634426be30b2c900759bdbecf6"
+
+
+@given(PARTS, PARTS)
+def test_different_effects_have_different_keys(
+    one: tuple[str, str, str, str, str], other: tuple[str, str, str, str, str]
+) -> None:
+    same = effect_key(*one) == effect_key(*other)
+    assert same == (one == other)
+
+
+@given(st.text(), st.text())
+def test_a_marker_is_found_by_its_pattern(key: str, installation: str) -> None:
+    assert MARKER.fullmatch(marker(key, installation))
+
+
+def test_the_vendors_key_follows_the_revision_and_the_marker_does_not() -> None:
+    keys = {idempotency_key("a/b", revision, where) for revision in (1, 2) for where in ("x", "y")}
+    assert len(keys) == 4
+    assert all(len(key) == 64 for key in keys)
+    assert marker("a/b", "x") != marker("a/b", "y")
+    assert marker("a/b/1", "x") != marker("a/b/2", "x")
