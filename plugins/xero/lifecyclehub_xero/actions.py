@@ -45,6 +45,7 @@ class CreateCustomerAction(_Create[CreateCustomer]):
     name = "create_customer"
     input = CreateCustomer
     creates = CONTACT
+    adopts_twin = True
 
     def render(self, v: CreateCustomer, body: Json, key: Key) -> Request:
         """Make the request; a contact number from the mapping stays before the marker."""
