@@ -9,7 +9,7 @@ import pytest
 from lifecyclehub.connector import ByHand, Endpoint, Subscription
 from lifecyclehub.connector.roles import AddInternalComment
 from lifecyclehub.errors import Forbidden, NeedsReauthorization, RecordGone, TryAgain, Unsupported
-from lifecyclehub.messages import Absent, CannotTell, Delivery, Done, Found, Key, Ref
+from lifecyclehub.messages import Absent, CannotTell, Delivery, Done, Found, Key, Ref, Refused, Unknown
 from lifecyclehub.testing import NOW, FakeCall, reply
 from lifecyclehub_zendesk import Zendesk
 from lifecyclehub_zendesk.events import SUBSCRIPTIONS
@@ -421,3 +421,34 @@ def test_a_comment_is_internal_and_marked_whatever_the_mapping_says() -> None:
     assert KEY.marker in ticket["comment"]["html_body"]
     assert ticket["status"] == "open"
     assert body["comment"]["public"] is True
+
+
+CLOSED = {
+    "description": "Record validation errors",
+    "details": {"status": [{"description": "Status: closed prevents ticket update"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (CLOSED, "status 422: Record validation errors; Status: closed prevents ticket update"),
+        ({"error": {"title": "Invalid attribute", "message": "No ticket"}}, "status 422: No ticket; Invalid attribute"),
+        ({"errors": [{"title": "Invalid webhook", "detail": "No endpoint"}]}, "status 422: No endpoint; Invalid webhook"),
+        ({"error": "invalid_scope", "error_description": "Too narrow"}, "status 422: Too narrow; invalid_scope"),
+    ],
+)
+def test_a_refusal_is_told_in_zendesks_own_sentences(answer: dict[str, Any], reason: str) -> None:
+    action = ZENDESK.about.action("add_internal_comment")
+    assert action is not None
+    request = action.render(AddInternalComment(ticket="5", text="x"), {"comment": {"body": "x"}}, KEY)
+    assert action.judge(reply(422, answer), request) == Refused(reason)
+
+
+def test_a_comment_that_only_quotes_another_marker_is_not_taken_for_ours() -> None:
+    action = ZENDESK.about.action("add_internal_comment")
+    assert action is not None
+    text = "Website lh-0000000000"
+    request = action.render(AddInternalComment(ticket="5", text=text), {"comment": {"body": text}}, KEY)
+    audit = {"events": [{"id": 1, "type": "Comment", "body": text}]}
+    assert isinstance(action.judge(reply(200, {"ticket": {"id": 5}, "audit": audit}), request), Unknown)
