@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lifecyclehub.connector import Call
@@ -11,6 +10,8 @@ from lifecyclehub.errors import Moved, RecordGone
 from lifecyclehub.messages import Document, Request
 from lifecyclehub_hubspot.objects import (
     BATCH,
+    COMPANY,
+    DEAL,
     OBJECTS,
     HubSpotObject,
     answer,
@@ -28,12 +29,13 @@ PRIMARY = ("deal_to_company", "contact_to_company")
 async def fetch_record(call: Call, kind: HubSpotObject, record_id: str) -> Document:
     """Fetch one record. Raises RecordGone for a deleted one, Moved for one that was merged into another, Forbidden."""
     record = await fetch_bare(call, kind, record_id, wanted_properties(kind, call.settings))
-    related = [_related(call, OBJECTS[other], record) for other in kind.associated]
-    if kind.kind == "hubspot.deal":
-        owner, *documents = await _all(_owner(call, record), *related)
+    related: tuple[Document, ...] = ()
+    for other in kind.associated:
+        related += await _related(call, OBJECTS[other], record)
+    if kind is DEAL:
         # HubSpot's own JSON knows the owner by id only; teammates are matched by e-mail.
-        return document(kind, {**record, "owner": owner}, call, _flat(documents))
-    return document(kind, record, call, _flat(await _all(*related)))
+        record = {**record, "owner": await _owner(call, record)}
+    return document(kind, record, call, related)
 
 
 async def fetch_bare(call: Call, kind: HubSpotObject, record_id: str, properties: Iterable[str]) -> dict[str, Any]:
@@ -54,19 +56,6 @@ async def fetch_bare(call: Call, kind: HubSpotObject, record_id: str, properties
     return record
 
 
-async def _all(*waiting: Awaitable[Any]) -> list[Any]:
-    """Wait for all, also when one fails, so that nothing is left running; then raise the first failure."""
-    done = await asyncio.gather(*waiting, return_exceptions=True)
-    for one in done:
-        if isinstance(one, BaseException):
-            raise one
-    return done
-
-
-def _flat(many: Iterable[tuple[Document, ...]]) -> tuple[Document, ...]:
-    return tuple(one for few in many for one in few)
-
-
 async def _related(call: Call, kind: HubSpotObject, record: Mapping[str, Any]) -> tuple[Document, ...]:
     ids = associated_ids(record, kind)
     if not ids:
@@ -83,7 +72,7 @@ def associated_ids(record: Mapping[str, Any], kind: HubSpotObject) -> list[str]:
     listed = of_kind.get("results") if isinstance(of_kind, Mapping) else None
     pairs = [(id_of(one.get("id")), one.get("type")) for one in listed or () if isinstance(one, Mapping)]
     ids = [one for one in dict.fromkeys(one for one, _ in pairs) if one is not None]
-    if kind.kind != "hubspot.company":
+    if kind is not COMPANY:
         return ids[:BATCH]
     primary = [one for one, how in pairs if how in PRIMARY and one is not None]
     return (primary or ids)[:1]
