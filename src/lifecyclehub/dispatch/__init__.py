@@ -1,0 +1,1 @@
+"""Steps 7 and 8: perform effects, and keep a receipt for each."""

@@ -1,0 +1,146 @@
+"""Steps 6 and 7 meet here: which effects are to exist, and what keeps one from being performed now.
+
+Everything is a plain function of the rows of some engagements; the same check runs when an effect is planned and
+again before it is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lifecyclehub.dispatch.context import Subject, View
+from lifecyclehub.dispatch.prepared import Prepared, request_from_json
+from lifecyclehub.dispatch.rules import Rules
+from lifecyclehub.errors import MappingError
+from lifecyclehub.handoffs import Due, Effect, Handoff, idempotency_key
+from lifecyclehub.mapping import Undecided
+from lifecyclehub.messages import Key
+from lifecyclehub.store.state import State
+from lifecyclehub.store.things import Row
+
+WAITING = ("planned", "held", "ready")
+_OVER = ("done", "cancelled")
+
+
+@dataclass(slots=True)
+class World:
+    """What an operation read besides the engagements: connections by id and the switches of handoffs."""
+
+    connections: Mapping[str, Row]
+    switches: Mapping[str, Row]
+
+    def go_live(self, handoff: str) -> datetime | None:
+        """Give since when a handoff acts, None while it is off."""
+        switch = self.switches.get(handoff)
+        return switch["go_live"] if switch is not None and switch["state"] == "on" else None
+
+    def playing(self, role: str) -> Row | None:
+        """Give the connection that plays a role: the oldest one with it."""
+        return next((one for one in self.connections.values() if role in one["roles"]), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An effect that waits or ended: its new state and why. `detail` says how to mend it."""
+
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+
+
+def prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Left:
+    """Check everything that may keep an effect from being performed, and make its input and body from present values."""
+    handoff = rules.handoffs.handoff(row["handoff"])
+    rule = handoff.effect(row["name"]) if handoff else None
+    if handoff is None or rule is None:
+        return Left("held", "stopped", f"the handoff {row['handoff']} is not in handoffs.toml any more")
+    stopped = _condition(world, handoff, rule, view, row)
+    if stopped is not None:
+        return stopped
+    connection = world.connections.get(row["connection"]) if row["connection"] else world.playing(row["role"])
+    if connection is None:
+        return Left("held", "connection", f"no connection plays the role {row['role']}; add one with `lifecyclehub connections add`")
+    row["connection"] = connection["id"]
+    if connection["state"] != "active":
+        return Left("held", "connection", f"the connection {connection['name']} is paused: {connection['reason']}")
+    needs = _open_needs(view.subject.state, row)
+    if needs:
+        return Left("held", "needs", f"waits for {', '.join(needs)}")
+    action = rules.action(connection["connector"], row["action"])
+    if action is None:
+        return Left("parked", "unsupported", f"{connection['connector']} cannot {row['action']}: not installed, or not offered")
+    row["creates"] = action.creates
+    key = Key(idempotency_key(row["key"], row["revision"], rules.installation), row["marker"])
+    if row["body"] is not None:
+        return _prepared(row, connection, view.subject, key, row["input"], None)
+    return _rendered(rules, rule, view, row, connection, key)
+
+
+def _condition(world: World, handoff: Handoff, rule: Effect, view: View, row: Row) -> Left | None:
+    """Check the handoff's switch and condition and the effect's own `when` again."""
+    go_live = world.go_live(handoff.id)
+    if go_live is None:
+        return Left("held", "stopped", f"the handoff {handoff.id} is switched off")
+    verdict = handoff.due(view.base, go_live)
+    if isinstance(verdict, Undecided):
+        return Left("held", "undecided", verdict.reason)
+    if not isinstance(verdict, Due):
+        return Left("cancelled", verdict.code, verdict.reason)
+    connection = world.connections.get(row["connection"] or "") or world.playing(row["role"])
+    decision = rule.holds(view.base | view.acting(connection)) if row["body"] is None else True
+    if isinstance(decision, Undecided):
+        return Left("held", "undecided", decision.reason)
+    return None if decision else Left("cancelled", "condition", f"{rule.when.text if rule.when else ''} is false")
+
+
+def _open_needs(state: State, row: Row) -> list[str]:
+    """Name the effects that must be done first. One that was cancelled keeps nobody waiting."""
+    needed = (state.effect(one) for one in row["needed"])
+    return [f"{one['name']} {one['item']}".strip() + f" ({one['state']})" for one in needed if one and one["state"] not in _OVER]
+
+
+def _made(state: State, row: Row) -> dict[str, Any]:
+    """Give what the needed effects made, by their names."""
+    needed = [one for one in map(state.effect, row["needed"]) if one and not one["item"]]
+    return {one["name"]: {"record": one["record_id"], "url": one["address"]} for one in needed}
+
+
+def _rendered(rules: Rules, rule: Effect, view: View, row: Row, connection: Row, key: Key) -> Prepared | Left:
+    context = view.base | view.acting(connection) | {"made": _made(view.subject.state, row)}
+    if row["action"] == "create_draft_invoice" and not context["charges"]:
+        return Left("done", "nothing to bill", "every due charge is on an invoice already")
+    mapping = rules.mappings[connection["connector"]].outbound(row["action"])
+    if mapping is None:
+        return Left("parked", "mapping", f"{connection['connector']} has no mapping for {row['action']}")
+    try:
+        if rule.each is not None:
+            item = rule.row(context, row["item"])
+            if item is None:
+                return Left("cancelled", "condition", f"the row {row['item']!r} is not in its table any more")
+            context["item"] = item
+        value = rule.build(context)
+        body = mapping.body(value, context["settings"], context["account"])
+    except MappingError as error:
+        return Left("parked", "mapping", str(error))
+    return _prepared(row, connection, view.subject, key, value.model_dump(mode="json"), body)
+
+
+def _prepared(row: Row, connection: Row, subject: Subject, key: Key, value: dict[str, Any], body: Any) -> Prepared:
+    return Prepared(
+        effect=row["id"],
+        epoch=row["epoch"],
+        revision=row["revision"],
+        connection=connection["id"],
+        connector=connection["connector"],
+        action=row["action"],
+        target=row["target"],
+        engagement=subject.state.engagement["id"],
+        engagement_version=subject.state.engagement["version"] or 0,
+        input=value,
+        body=body,
+        key=key,
+        frozen=request_from_json(row["body"]) if row["body"] is not None else None,
+    )

@@ -1,0 +1,158 @@
+"""Steps 7 and 8 put together: what is prepared is performed, what is uncertain is looked up, what waits goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, update
+
+from lifecyclehub.dispatch.claim import TakeClaims
+from lifecyclehub.dispatch.lookup import Lookup
+from lifecyclehub.dispatch.perform import Flow, Performer
+from lifecyclehub.dispatch.prepared import Prepared, Receipt
+from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
+from lifecyclehub.dispatch.rules import Rules
+from lifecyclehub.dispatch.upkeep import Advance, DueEffect, Parking, due_effects, expire, park, waiting_effects
+from lifecyclehub.ports import Clock, Ids, Randomness
+from lifecyclehub.registry.registry import Registry
+from lifecyclehub.registry.runner import PluginRunner
+from lifecyclehub.store import tables
+from lifecyclehub.store.writer import Store, as_operation
+from lifecyclehub.vendor.client import Client
+from lifecyclehub.vendor.target import Target
+
+_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A connection that needs new credentials, and the vendor's words."""
+
+    connection: str
+    reason: str
+
+
+def _pause(conn: Connection, item: Pause) -> None:
+    statement = update(tables.connection).where(tables.connection.c.id == item.connection)
+    conn.execute(statement.values(state="paused", reason=item.reason[:500]))
+
+
+def _open_held(conn: Connection, effect: str) -> list[str]:
+    return held_notices(conn, [effect])
+
+
+pause = as_operation(_pause)
+open_held = as_operation(_open_held)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the dispatcher works with; made once, by the hub."""
+
+    store: Store
+    registry: Registry
+    runner: PluginRunner
+    client: Client
+    clock: Clock
+    ids: Ids
+    randomness: Randomness
+    holder: str
+    installation: str
+    targets: Callable[[str], Awaitable[Target]]
+
+
+class Dispatcher:
+    """Performs effects and keeps them moving. `reopened` is told of notices that waited for an effect."""
+
+    def __init__(self, tools: Tools, rules: Rules, reopened: Callable[[list[str]], Awaitable[None]]) -> None:
+        self._tools, self._reopened = tools, reopened
+        self.flow = Flow()
+        self.use(rules)
+
+    def use(self, rules: Rules) -> None:
+        """Work with these rules from now on."""
+        tools = self._tools
+        self.rules = rules
+        self._advance = Advance(rules, tools.ids, tools.clock)
+        self._receipts = WriteReceipts(rules, tools.ids, tools.clock, tools.randomness)
+        self._performer = Performer(
+            store=tools.store,
+            registry=tools.registry,
+            runner=tools.runner,
+            client=tools.client,
+            clock=tools.clock,
+            holder=tools.holder,
+            targets=tools.targets,
+            claims=TakeClaims(tools.ids, tools.clock),
+            receive=self.receive,
+            again=self.advance,
+            park=self._park,
+        )
+        self._lookup = Lookup(tools, self._performer, self.receive, self._park)
+
+    def submit(self, prepared: Iterable[Prepared]) -> None:
+        """Perform what is prepared, as soon as there is room. While the hub stops, it stays ready in the store."""
+        if self.flow.stopping:
+            return
+        for one in prepared:
+            self.flow.start(self._performer.perform(one))
+
+    async def receive(self, receipt: Receipt) -> None:
+        """Write a receipt, then let go on what waited for it."""
+        store = self._tools.store
+        if receipt.outcome is None:
+            await self._pause_for(receipt)
+        woken = await store.run(self._receipts, receipt)
+        notices = await store.run(open_held, receipt.effect)
+        if notices:
+            await self._reopened(notices)
+        await self.advance(woken)
+
+    async def _pause_for(self, receipt: Receipt) -> None:
+        row = await self._tools.store.read(self._lookup.row, receipt.effect)
+        if row is not None and row["connection"]:
+            await self._tools.store.run(pause, Pause(row["connection"], receipt.detail or "the vendor refuses our credentials"))
+
+    async def advance(self, effects: Iterable[str]) -> None:
+        """Check waiting effects again, and perform those that may go."""
+        waiting = list(effects)
+        for start in range(0, len(waiting), _CHUNK):
+            chunk = waiting[start : start + _CHUNK]
+            for prepared in await self._tools.store.run_all(self._advance, chunk):
+                self.submit(prepared)
+
+    async def _park(self, effect: str, reason: str, detail: str) -> None:
+        await self._tools.store.run(park, Parking(effect, reason, detail, self._tools.clock.now()))
+        notices = await self._tools.store.run(open_held, effect)
+        if notices:
+            await self._reopened(notices)
+
+    # --- what time brings ---------------------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """At a start: claims that nobody holds any more are in doubt; then everything that waits is looked at."""
+        count = await self._tools.store.run(expire, (self._tools.clock.now(), self._tools.holder))
+        await self.advance_all()
+        return count
+
+    async def advance_all(self) -> None:
+        """Look at every waiting effect again: after a start, or when a switch, mapping or connection changed."""
+        after = ""
+        while waiting := await self._tools.store.read(waiting_effects, after):
+            await self.advance(waiting)
+            after = waiting[-1]
+
+    async def tick(self) -> None:
+        """Send again, look up, or ask about what is due; put claims without an answer in doubt."""
+        store, now = self._tools.store, self._tools.clock.now()
+        due = await store.read(due_effects, now)
+        again = [one.id for one in due if one.state == "ready"]
+        for one in due:
+            if one.state != "ready":
+                self.flow.start(self._look(one))
+        await self.advance(again)
+        await store.run(expire, (now - self._lookup.grace, None))
+
+    async def _look(self, due: DueEffect) -> None:
+        await self._lookup.run(due)

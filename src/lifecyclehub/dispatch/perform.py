@@ -1,0 +1,202 @@
+"""Step 7, perform: claim, send once, and hand what came of it to the receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from lifecyclehub.connector import Action, Natural
+from lifecyclehub.dispatch.claim import TakeClaims
+from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
+from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginHangs, PluginRaised, TryAgain
+from lifecyclehub.messages import Absent, CannotTell, Done, Found, Outcome, Reply, Request, Retry, Unknown
+from lifecyclehub.ports import Clock
+from lifecyclehub.registry.registry import Registry
+from lifecyclehub.registry.runner import PluginRunner, cut
+from lifecyclehub.store.writer import Store
+from lifecyclehub.vendor.call import HubCall
+from lifecyclehub.vendor.client import Client
+from lifecyclehub.vendor.target import Target
+
+_MARGIN_S = 1.0  # a request that begins with less time left than this is not begun
+_KEPT_REPLY = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a sending came to."""
+
+    outcome: Outcome | None
+    bytes_sent: bool
+    reply: Reply | None = None
+    detail: str | None = None
+
+
+class Performer:
+    """Performs prepared effects, many at a time, each exactly as its claim says."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        runner: PluginRunner,
+        client: Client,
+        clock: Clock,
+        holder: str,
+        targets: Callable[[str], Awaitable[Target]],
+        claims: TakeClaims,
+        receive: Callable[[Receipt], Awaitable[None]],
+        again: Callable[[Iterable[str]], Awaitable[None]],
+        park: Callable[[str, str, str], Awaitable[None]],
+    ) -> None:
+        self._store, self._registry, self._runner, self._client, self._clock = store, registry, runner, client, clock
+        self._holder, self._targets, self._claims = holder, targets, claims
+        self._receive, self._again, self._park = receive, again, park
+
+    async def perform(self, prepared: Prepared) -> None:
+        """Take one effect from prepared to its receipt. Never raises for what a vendor or a plugin does."""
+        action = self._action(prepared)
+        value = action.input.model_validate(prepared.input)
+        request = prepared.frozen
+        if request is None:
+            try:
+                request = await self._runner.call(prepared.connector, action.render, value, prepared.body, prepared.key)
+            except (PluginHangs, PluginRaised) as error:
+                await self._park(prepared.effect, "plugin", str(error))
+                return
+        try:
+            target = await self._targets(prepared.connection)
+        except ConfigurationError as error:
+            await self._park(prepared.effect, "connection", str(error))
+            return
+        await self._claim_and_send(prepared, action, value, request, target)
+
+    async def _claim_and_send(
+        self, prepared: Prepared, action: Action[Any], value: BaseModel, request: Request, target: Target
+    ) -> None:
+        sending_s = min(request.timeout_s or target.timeout_s, target.timeout_s)
+        # Taken before the claim is queued: however long the queue, what is sent is sent within the deadline on record.
+        deadline = self._clock.monotonic() + sending_s
+        claimed = await self._store.run(self._claims, Claim(prepared=prepared, request=request, holder=self._holder, sending_s=sending_s))
+        if claimed.verdict == "again":
+            await self._again([prepared.effect])
+        if claimed.verdict != "go":
+            return
+        began = self._clock.now()
+        twin = await self._twin(action, value, prepared, target) if action.adopts_twin else None
+        answer = twin or await self._send(action, request, target, deadline)
+        await self._receive(
+            Receipt(
+                effect=prepared.effect,
+                epoch=claimed.epoch,
+                revision=prepared.revision,
+                what="looked up" if twin else "sent",
+                began_at=began,
+                outcome=answer.outcome,
+                bytes_sent=answer.bytes_sent,
+                status=answer.reply.status if answer.reply else None,
+                reply=_text(answer.reply),
+                detail=answer.detail,
+            )
+        )
+
+    async def _twin(self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target) -> Answer | None:
+        """Look for what a person or another automation made already; None when there is none and it may be created."""
+        try:
+            sighting = await self.look(action, value, prepared, target)
+        except NeedsReauthorization as error:
+            return Answer(None, bytes_sent=False, detail=str(error))
+        match sighting:
+            case Found(records) if len(records) == 1:
+                return Answer(records[0], bytes_sent=False, detail="it was there already and is taken over")
+            case Absent() | Found(()):
+                return None
+            case Found(records):
+                return Answer(Unknown(f"{len(records)} like it are there already"), bytes_sent=False)
+            case CannotTell(reason):
+                return Answer(Retry(f"could not look whether it is there already: {reason}"), bytes_sent=False)
+
+    async def look(self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target) -> Found | Absent | CannotTell:
+        """Look whether it was done. Whatever fails on the way is *cannot tell*, never absence."""
+        call = HubCall(self._client, target)
+        try:
+            return await cut(prepared.connector, f"{action.name}.find", action.find(call, value, prepared.key), 2 * target.timeout_s)
+        except NeedsReauthorization:
+            raise
+        except (TryAgain, Forbidden, PluginRaised, ConfigurationError) as error:
+            return CannotTell(str(error))
+        except Exception as error:  # noqa: BLE001 (RecordGone and the like: the look-up was not complete)
+            return CannotTell(f"{type(error).__name__}: {error}")
+
+    async def _send(self, action: Action[Any], request: Request, target: Target, deadline: float) -> Answer:
+        if self._clock.monotonic() > deadline - _MARGIN_S:
+            return Answer(Retry("the deadline passed before anything was sent", 0.0), bytes_sent=False)
+        sent = False
+
+        def left() -> None:
+            nonlocal sent
+            sent = True
+
+        try:
+            reply = await self._client.send(target, request, deadline_monotonic=deadline, on_sent=left)
+        except TryAgain as error:
+            nothing_done = not error.sent or isinstance(action.once, Natural)
+            outcome: Outcome = Retry(error.reason, error.after) if nothing_done else Unknown(error.reason)
+            return Answer(outcome, bytes_sent=sent)
+        except NeedsReauthorization as error:
+            return Answer(None, bytes_sent=sent, detail=str(error))
+        except ConfigurationError as error:
+            return Answer(Retry(str(error)), bytes_sent=False)
+        return await self._judged(action, reply, request, target)
+
+    async def _judged(self, action: Action[Any], reply: Reply, request: Request, target: Target) -> Answer:
+        try:
+            outcome = await self._runner.call(target.about.id, action.judge, reply, request)
+        except (PluginHangs, PluginRaised) as error:
+            outcome = Unknown(str(error))
+        if isinstance(outcome, Done) and outcome.record_id is None and action.creates is not None:
+            outcome = Unknown("the reply does not say what was made")
+        return Answer(outcome, bytes_sent=True, reply=reply)
+
+    def _action(self, prepared: Prepared) -> Action[Any]:
+        action = self._registry.get(prepared.connector).about.action(prepared.action)
+        assert action is not None  # noqa: S101 (prepared only for actions that the connector has)
+        return action
+
+
+def _text(reply: Reply | None) -> str | None:
+    return None if reply is None else reply.body[:_KEPT_REPLY].decode("utf-8", "replace").replace("\x00", "")
+
+
+class Flow:
+    """Keeps at most so many things in flight, and remembers them until they are over."""
+
+    def __init__(self, limit: int = 128) -> None:
+        self._gate = asyncio.Semaphore(limit)
+        self._running: set[asyncio.Task[None]] = set()
+        self.stopping = False
+
+    def start(self, work: Awaitable[None]) -> None:
+        """Begin as soon as there is room."""
+        runner = asyncio.ensure_future(self._within(work))
+        self._running.add(runner)
+        runner.add_done_callback(self._running.discard)
+
+    async def _within(self, work: Awaitable[None]) -> None:
+        async with self._gate:
+            await work
+
+    @property
+    def busy(self) -> int:
+        """How many things are under way or waiting for room."""
+        return len(self._running)
+
+    async def drained(self) -> None:
+        """Wait until everything begun is over."""
+        while self._running:
+            await asyncio.gather(*list(self._running), return_exceptions=True)

@@ -1,0 +1,247 @@
+"""Step 6, decide: looks at state, not at the difference. Which effects exist now that did not, and which may go on.
+
+A handoff is due when its condition holds now, its fact is not older than its go-live, and no effect with the key exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
+
+from lifecyclehub.dispatch.advance import WAITING, Left, World, prepare
+from lifecyclehub.dispatch.context import Subject, View
+from lifecyclehub.dispatch.prepared import Prepared
+from lifecyclehub.dispatch.rules import Rules
+from lifecyclehub.dispatch.world import Effects, subject_of
+from lifecyclehub.errors import MappingError
+from lifecyclehub.handoffs import Due, Handoff, PlannedEffect, marker
+from lifecyclehub.mapping import Undecided
+from lifecyclehub.ports import Ids
+from lifecyclehub.store import tables
+from lifecyclehub.store.state import State
+from lifecyclehub.store.things import Row
+from lifecyclehub.store.upsert import insert_all, insert_new
+
+_effect = tables.effect
+_COLUMNS = ("state", "reason", "detail", "connection", "target", "creates", "done_at", "not_before")
+_MOVE = (
+    update(_effect)
+    .where(_effect.c.id == bindparam("which"), _effect.c.state.in_(("planned", "held", "ready", "cancelled")))
+    .values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
+)
+_KINDS = ("deal", "project", "ticket")
+
+
+class Planner:
+    """Plans and advances effects within one operation, and writes them set by set."""
+
+    def __init__(self, conn: Connection, rules: Rules, world: World, ids: Ids, now: datetime) -> None:
+        self._conn, self._rules, self._world, self._ids, self._now = conn, rules, world, ids, now
+        self._new: dict[str, Row] = {}
+        self._needs: list[Row] = []
+        self._moved: dict[str, Row] = {}
+        self._findings: list[Row] = []
+        self._views: dict[str, View] = {}
+
+    # --- planning -----------------------------------------------------------------------------------------------------
+
+    def decide(self, states: Iterable[State]) -> list[Prepared]:
+        """Plan what is due for every subject of some engagements, cancel what no longer is, and advance what waits."""
+        prepared: list[Prepared] = []
+        for state in states:
+            for kind in _KINDS:
+                for thing in state.things(kind):
+                    self._subject(Subject(kind, thing, state))
+            prepared += self.advance(state, [row for row in state.effects.values() if row["state"] in WAITING])
+        return prepared
+
+    def decide_clients(self, states: Iterable[State]) -> list[Prepared]:
+        """The same for handoffs that are per client."""
+        prepared: list[Prepared] = []
+        for state in states:
+            if state.client is not None:
+                self._subject(Subject("client", state.client, state))
+                prepared += self.advance(state, [row for row in state.effects.values() if row["state"] in WAITING])
+        return prepared
+
+    def _subject(self, subject: Subject) -> None:
+        handoffs = [one for one in self._rules.handoffs.per(subject.kind) if self._world.go_live(one.id) is not None]
+        if not handoffs:
+            return
+        view = self._view(subject)
+        for handoff in handoffs:
+            verdict = handoff.due(view.base, self._world.go_live(handoff.id))
+            if isinstance(verdict, Due):
+                self._plan(handoff, subject, view, verdict.at)
+            elif isinstance(verdict, Undecided):
+                self._withhold(handoff, subject, "undecided", verdict.reason)
+            elif verdict.code in ("before-go-live", "baseline"):
+                self._withhold(handoff, subject, verdict.code, verdict.reason)
+
+    def _view(self, subject: Subject) -> View:
+        view = self._views.get(subject.id)
+        if view is None:
+            view = self._views[subject.id] = View(self._rules, subject, self._now)
+        return view
+
+    def _plan(self, handoff: Handoff, subject: Subject, view: View, at: datetime) -> None:
+        mine = [row for row in subject.state.effects.values() if row["handoff"] == handoff.id and row["cause"] == subject.id]
+        begun = {row["name"] for row in mine if row["state"] not in (*WAITING, "cancelled")}
+        acting = self._acting(view)
+        try:
+            planned = handoff.plan(view.base, acting, begun)
+        except MappingError as error:
+            self._withhold(handoff, subject, "mapping", str(error))
+            return
+        for one in planned:
+            row = subject.state.effects.get(one.key())
+            if row is None:
+                self._add(one, subject, at)
+            elif row["state"] == "cancelled":
+                self._move(row, Left("planned"))
+
+    def _acting(self, view: View) -> Any:
+        known: dict[str, Mapping[str, Any]] = {}
+
+        def acting(do: str) -> Mapping[str, Any]:
+            role = do.partition(".")[0]
+            if role not in known:
+                known[role] = view.acting(self._world.playing(role))
+            return known[role]
+
+        return acting
+
+    def _add(self, planned: PlannedEffect, subject: Subject, at: datetime) -> None:
+        state = subject.state
+        role, _, action = planned.do.partition(".")
+        key = planned.key()
+        row: Row = {
+            "id": self._ids.new("eff"),
+            "key": key,
+            "handoff": planned.handoff,
+            "name": planned.name,
+            "subject_kind": planned.subject_kind,
+            "subject": planned.subject_id,
+            "item": planned.item,
+            "round": 1,
+            "round_by": None,
+            "cause_kind": subject.kind,
+            "cause": subject.id,
+            "engagement": state.engagement["id"],
+            "client": state.client["id"] if state.client else None,
+            "role": role,
+            "action": action,
+            "connection": None,
+            "target": None,
+            "creates": None,
+            "thing": None,
+            "marker": marker(key, self._rules.installation),
+            "state": "planned",
+            "reason": None,
+            "detail": None,
+            "applied_set": self._rules.version,
+            "revision": 1,
+            "epoch": 0,
+            "attempts": 0,
+            "first_failed_at": None,
+            "fact_at": at,
+            "planned_at": self._now,
+            "done_at": None,
+            "not_before": None,
+        }
+        row["needed"] = [state.effects[after]["id"] for after in planned.after if after in state.effects]
+        row["body"] = row["input"] = None
+        state.effects[key] = row
+        self._new[row["id"]] = row
+        self._needs += [{"effect": row["id"], "needed": one} for one in row["needed"]]
+
+    def _withhold(self, handoff: Handoff, subject: Subject, code: str, reason: str) -> None:
+        """Nothing is dropped silently: what go-live, baseline or an open question keeps from acting is listed."""
+        if any(row["handoff"] == handoff.id and row["cause"] == subject.id for row in subject.state.effects.values()):
+            return
+        self._findings.append(
+            {
+                "id": self._ids.new("fin"),
+                "kind": "withheld",
+                "subject_kind": subject.kind,
+                "subject": subject.id,
+                "about": f"{handoff.id}: {code}",
+                "detail": reason,
+                "facts": {"handoff": handoff.id, "code": code, "title": subject.thing.get("title") or subject.thing.get("subject")},
+                "at": self._now,
+            }
+        )
+
+    # --- advancing ----------------------------------------------------------------------------------------------------
+
+    def advance(self, state: State, effects: Sequence[Row]) -> list[Prepared]:
+        """Check waiting effects again, in their order, and prepare those that nothing stands in the way of."""
+        prepared = []
+        for row in effects:
+            if row["state"] not in WAITING or (row["not_before"] is not None and row["not_before"] > self._now):
+                continue
+            subject = subject_of(state, row)
+            ready = (
+                prepare(self._rules, self._world, self._view(subject), row)
+                if subject is not None
+                else Left("cancelled", "gone", "what it was for is not there any more")
+            )
+            if isinstance(ready, Left):
+                self._move(row, ready)
+            else:
+                prepared.append(self._ready(row, ready))
+        return prepared
+
+    def _ready(self, row: Row, ready: Prepared) -> Prepared:
+        action = self._rules.action(ready.connector, ready.action)
+        target = None
+        if action is not None and action.target is not None and action.target_field is not None:
+            record = ready.input.get(action.target_field)
+            target = f"{ready.connection}/{action.target}/{record}" if record else None
+        if row["state"] != "ready" or row["target"] != target:
+            row["target"] = target
+            self._move(row, Left("ready"))
+        return ready if ready.target == target else _with_target(ready, target)
+
+    def _move(self, row: Row, left: Left) -> None:
+        if (row["state"], row["reason"], row["detail"]) == (left.state, left.reason, left.detail):
+            return
+        row |= {"state": left.state, "reason": left.reason, "detail": left.detail}
+        if left.state == "done":
+            row["done_at"] = self._now
+        if row["id"] not in self._new:
+            self._moved[row["id"]] = row
+
+    def write(self) -> None:
+        """Write new and moved effects. A key that another worker planned meanwhile stays as that one planned it."""
+        stored = [{name: row[name] for name in _NEW_COLUMNS} for row in self._new.values()]
+        insert_all(self._conn, _effect, stored)
+        insert_all(self._conn, tables.need, self._needs)
+        if self._moved:
+            moves = [{"which": row["id"], **{f"new_{name}": row[name] for name in _COLUMNS}} for row in self._moved.values()]
+            self._conn.execute(_MOVE, moves)
+        insert_new(self._conn, tables.finding, self._findings)
+
+
+_NEW_COLUMNS = (
+    "id key handoff name subject_kind subject item round round_by cause_kind cause engagement client role action connection "
+    "target creates thing marker state reason detail applied_set revision epoch attempts first_failed_at fact_at planned_at "
+    "done_at not_before"
+).split()
+
+
+def _with_target(ready: Prepared, target: str | None) -> Prepared:
+    return replace(ready, target=target)
+
+
+def advance_effects(planner: Planner, effects: Effects, ids: Sequence[str]) -> list[list[Prepared]]:
+    """Advance effects by id; gives, for each, what may be sent now."""
+    results = []
+    for one in ids:
+        found = effects.row(one)
+        results.append(planner.advance(found[1], [found[0]]) if found is not None else [])
+    return results

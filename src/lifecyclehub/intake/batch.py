@@ -1,0 +1,195 @@
+"""The rows that a batch of observations reads and writes: loaded set by set, changed in memory, written at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lifecyclehub.errors import LostRace
+from lifecyclehub.intake.observation import Observation
+from lifecyclehub.ports import Ids
+from lifecyclehub.store import tables
+from lifecyclehub.store.state import by, records, rows
+from lifecyclehub.store.things import COLUMNS, TABLES, Row
+from lifecyclehub.store.upsert import insert_all, insert_new, put_all
+
+RecordKey = tuple[str, str, str]
+
+# Columns that a new row has, so that all rows of a table have the same ones (one executemany).
+_EMPTY: dict[str, Row] = {
+    "client": {"kind": None, "name": None, "standing": "lead", "standing_since": None, "currency": None, "terms": None, "parent": None},
+    "contact": {"client": None, "name": None, "email": None},
+    "deal": {
+        "engagement": None,
+        "title": None,
+        "purpose": "new",
+        "status": None,
+        "won_at": None,
+        "value_minor": None,
+        "value_currency": None,
+    },
+    "project": {"engagement": None, "deal": None, "title": None, "status": None, "closed_at": None},
+    "ticket": {
+        "client": None,
+        "engagement": None,
+        "project": None,
+        "project_ref": None,
+        "number": None,
+        "subject": None,
+        "status": None,
+        "created_at": None,
+    },
+    "invoice": {
+        "client": None,
+        "engagement": None,
+        "number": None,
+        "status": "draft",
+        "kind": "invoice",
+        "total_minor": None,
+        "total_currency": None,
+        "paid_minor": None,
+        "due_on": None,
+    },
+}
+# Columns that the model names so that they hold money have a default when the vendor gives nothing.
+_NEVER_NULL = {"client": {"standing": "lead"}, "deal": {"purpose": "new"}, "invoice": {"status": "draft", "kind": "invoice"}}
+
+
+class Batch:
+    """All rows that some observations may touch. Ids are ours, so nothing has to be asked back from the database."""
+
+    def __init__(self, conn: Connection, ids: Ids, now: datetime, observations: Iterable[Observation]) -> None:
+        self.conn, self.ids, self.now = conn, ids, now
+        everything = [one for top in observations for one in (top, *top.related)]
+        keys = {one.key for one in everything}
+        keys |= {(one.connection, one.kind, one.into) for one in everything if one.into}
+        self.links: dict[RecordKey, Row] = {_key(row): row for row in records(conn, tables.link, keys)}
+        self.mirrors: dict[RecordKey, dict[str, Row]] = {}
+        for row in records(conn, tables.mirror, keys):
+            self.mirrors.setdefault(_key(row), {})[row["field"]] = row
+        self.things: dict[tuple[str, str], Row] = {}
+        for kind, linked in by((row for row in self.links.values() if row["thing_kind"]), "thing_kind").items():
+            self.load(kind, (row["thing"] for row in linked))
+        self.new: dict[str, list[Row]] = {}
+        self._changed: set[tuple[str, str]] = set()
+        self._links: set[RecordKey] = set()
+        self._mirrors: dict[tuple[str, str, str, str], Row] = {}
+        self.snapshots: list[Row] = []
+        self.events: list[Row] = []
+        self.findings: list[Row] = []
+        self.identities: dict[tuple[str, str], str] = {}
+        self._new_identities: dict[tuple[str, str], str] = {}
+        self.touched: set[str] = set()  # engagements to be decided on
+        self.touched_clients: set[str] = set()
+
+    # --- things -------------------------------------------------------------------------------------------------------
+
+    def load(self, kind: str, ids: Iterable[str]) -> None:
+        """Read things that are not here yet."""
+        missing = {one for one in ids if one and (kind, one) not in self.things}
+        for row in rows(self.conn, _table(kind), "id", missing, lock=True):
+            self.things[kind, row["id"]] = row
+
+    def thing(self, kind: str, thing: str | None) -> Row | None:
+        """Give a thing that may have to be read first."""
+        if thing is None:
+            return None
+        self.load(kind, (thing,))
+        return self.things.get((kind, thing))
+
+    def make(self, what: str, /, **columns: Any) -> Row:
+        """Make a new thing; it is written with the batch."""
+        row: Row = {"id": self.ids.new(_PREFIX[what]), **_EMPTY.get(what, {}), **columns}
+        if what in COLUMNS:
+            row.setdefault("fields", {})
+        if what in ("client", "engagement"):
+            row |= {"version": 1, "created_at": self.now}
+        self.things[what, row["id"]] = row
+        self.new.setdefault(what, []).append(row)
+        return row
+
+    def change(self, kind: str, row: Row) -> None:
+        """Remember that a thing changed."""
+        for column, default in _NEVER_NULL.get(kind, {}).items():
+            if row[column] is None:
+                row[column] = default
+        if not any(row is new for new in self.new.get(kind, ())):
+            self._changed.add((kind, row["id"]))
+
+    # --- identity keys --------------------------------------------------------------------------------------------------
+
+    def load_identities(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Read whose identity keys these are."""
+        for row in rows(self.conn, tables.identity_key, "value", {value for _, value in keys}):
+            self.identities[row["kind"], row["value"]] = row["client"]
+
+    def claim_identities(self, keys: Iterable[tuple[str, str]], client: str) -> None:
+        """Note that free keys belong to a client from now on; a key never changes hands by itself."""
+        for key in keys:
+            if key not in self.identities:
+                self.identities[key] = self._new_identities[key] = client
+
+    def _write_identities(self) -> None:
+        mine = self._new_identities
+        insert_new(self.conn, tables.identity_key, [{"kind": k, "value": v, "client": c} for (k, v), c in sorted(mine.items())])
+        if mine and self.conn.dialect.name != "sqlite":
+            for row in rows(self.conn, tables.identity_key, "value", {value for _, value in mine}):
+                if mine.get((row["kind"], row["value"]), row["client"]) != row["client"]:
+                    raise LostRace("another worker met this client at the same moment")
+
+    # --- links and mirror -----------------------------------------------------------------------------------------------
+
+    def set_link(self, key: RecordKey, **columns: Any) -> Row:
+        """Make or change a link."""
+        row = self.links.get(key)
+        if row is None:
+            empty = dict.fromkeys(("thing_kind", "thing", "address", "version", "changed_at", "fetched_at", "deleted_at", "merged_into"))
+            row = self.links[key] = {"connection": key[0], "kind": key[1], "record_id": key[2], **empty}
+        row.update(columns)
+        self._links.add(key)
+        return row
+
+    def set_mirror(self, key: RecordKey, field: str, seen: str | None, sent: str | None) -> None:
+        """Note what was last seen, and what was sent and not seen yet."""
+        row = {"connection": key[0], "kind": key[1], "record_id": key[2], "field": field, "seen": seen, "sent": sent}
+        self.mirrors.setdefault(key, {})[field] = row
+        self._mirrors[(*key, field)] = row
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Write everything, parents before children, one executemany a table."""
+        for kind in ("client", "engagement", "contact", "deal", "project", "ticket", "invoice"):
+            insert_all(self.conn, _table(kind), self.new.get(kind, []))
+            if kind == "client":
+                self._write_identities()
+            put_all(self.conn, _table(kind), [self.things[one] for one in sorted(self._changed) if one[0] == kind])
+        insert_new(self.conn, tables.role, self.new.get("role", []))
+        insert_new(self.conn, tables.charge, self.new.get("charge", []))
+        put_all(self.conn, tables.link, [self.links[key] for key in sorted(self._links)])
+        put_all(self.conn, tables.mirror, list(self._mirrors.values()))
+        insert_all(self.conn, tables.snapshot, self.snapshots)
+        insert_new(self.conn, tables.event, self.events)
+        insert_new(self.conn, tables.finding, self.findings)
+
+
+_PREFIX = {
+    "client": "cli",
+    "engagement": "eng",
+    "contact": "con",
+    "deal": "dea",
+    "project": "pro",
+    "ticket": "tic",
+    "invoice": "inv",
+}
+
+
+def _table(kind: str) -> Any:
+    return tables.engagement if kind == "engagement" else TABLES[kind]
+
+
+def _key(row: Row) -> RecordKey:
+    return (row["connection"], row["kind"], row["record_id"])

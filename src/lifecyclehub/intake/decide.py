@@ -1,0 +1,180 @@
+"""Step 6, decide, in the same operation as step 5: derive stages and charges, then plan what is due.
+
+Decide looks at state, so it runs after every settle, also when nothing differed, and after a switch, mapping or link
+changed. The way by which news arrived never changes the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
+
+from lifecyclehub.dispatch.plan import Planner
+from lifecyclehub.dispatch.prepared import Prepared
+from lifecyclehub.dispatch.rules import Rules
+from lifecyclehub.dispatch.world import read_world
+from lifecyclehub.handoffs import Derived
+from lifecyclehub.intake.observation import Observation, Settled
+from lifecyclehub.intake.settle import Settle, end_notices
+from lifecyclehub.intake.waiting import join_waiting_tickets
+from lifecyclehub.model import Money
+from lifecyclehub.ports import Clock, Ids
+from lifecyclehub.store import tables
+from lifecyclehub.store.state import State, load_client_states, load_states, rows
+from lifecyclehub.store.things import Row, nested
+from lifecyclehub.store.upsert import insert_new, put_all
+
+_STAGE = (
+    update(tables.engagement)
+    .where(tables.engagement.c.id == bindparam("which"))
+    .values(stage=bindparam("new_stage"), stage_since=bindparam("since"), version=bindparam("new_version"))
+)
+_STANDING = (
+    update(tables.client)
+    .where(tables.client.c.id == bindparam("which"))
+    .values(standing=bindparam("new_standing"), standing_since=bindparam("since"))
+)
+_SCOPED = ("fixed",)
+
+
+class SettleAndDecide:
+    """The operation of steps 5 and 6."""
+
+    def __init__(self, rules: Rules, ids: Ids, clock: Clock) -> None:
+        self._rules, self._ids, self._clock = rules, ids, clock
+        self._settle = Settle(ids, clock)
+
+    def __call__(self, conn: Connection, observations: Sequence[Observation]) -> list[Settled]:
+        """Settle and decide; each result carries the effects that may be sent now."""
+        batch, results = self._settle(conn, observations)
+        end_notices(conn, self._clock, list(zip((one.notices for one in observations), results, strict=True)))
+        ready = decide(conn, self._rules, self._ids, self._clock.now(), batch.touched, batch.touched_clients)
+        if ready and results:
+            last = results[-1]
+            results[-1] = Settled(last.state, last.reason, last.detail, tuple(ready))
+        return results
+
+
+class Decide:
+    """Decides anew for engagements and clients that did not change themselves: after a switch, mapping or link changed."""
+
+    def __init__(self, rules: Rules, ids: Ids, clock: Clock) -> None:
+        self._rules, self._ids, self._clock = rules, ids, clock
+
+    def __call__(self, conn: Connection, items: Sequence[tuple[Collection[str], Collection[str]]]) -> list[list[Prepared]]:
+        """Give, for each pair (engagements, clients), the effects that may be sent now."""
+        return [decide(conn, self._rules, self._ids, self._clock.now(), *item) for item in items]
+
+
+def decide(
+    conn: Connection, rules: Rules, ids: Ids, now: datetime, engagements: Collection[str], clients: Collection[str]
+) -> list[Prepared]:
+    """Derive and plan for some engagements and clients."""
+    joined = join_waiting_tickets(conn, ids, now, engagements)
+    states = load_states(conn, {*engagements, *joined}, lock=True)
+    for state in states.values():
+        _scope_charges(conn, ids, state)
+    _derive_stages(conn, rules, now, states)
+    planner = Planner(conn, rules, read_world(conn), ids, now)
+    ready = planner.decide(states.values())
+    touched = {*clients, *(state.client["id"] for state in states.values() if state.client)}
+    changed = _derive_standings(conn, rules, now, touched)
+    if rules.handoffs.per("client"):
+        ready += planner.decide_clients(load_client_states(conn, changed | set(clients)).values())
+    planner.write()
+    return ready
+
+
+def _scope_charges(conn: Connection, ids: Ids, state: State) -> None:
+    """The agreed value of a won deal is one charge; it is due when the deal's project is closed."""
+    known = {row["source_id"]: row for row in state.charges if row["source_kind"] == "scope"}
+    billed = {line["charge"] for line in state.lines if line["live"]}
+    new: list[Row] = []
+    changed: list[Row] = []
+    for deal in state.deals:
+        charge = known.get(deal["id"])
+        wanted = _scope_of(state, deal)
+        if wanted is None:
+            continue
+        if charge is None:
+            charge = {"id": ids.new("chg"), "source_kind": "scope", "source_id": deal["id"], "part": "", **wanted}
+            state.charges.append(charge)
+            new.append(charge)
+        elif charge["id"] not in billed and any(charge[name] != value for name, value in wanted.items()):
+            charge |= wanted
+            changed.append(charge)
+    insert_new(conn, tables.charge, new)
+    put_all(conn, tables.charge, changed)
+
+
+def _scope_of(state: State, deal: Row) -> Row | None:
+    if deal["status"] != "won" or not deal["value_minor"] or state.engagement["billing"] not in _SCOPED:
+        return None
+    project = next((one for one in state.projects if one["deal"] == deal["id"]), None)
+    return {
+        "engagement": state.engagement["id"],
+        "project": project["id"] if project else None,
+        "description": deal["title"] or "Agreed work",
+        "amount_minor": deal["value_minor"],
+        "amount_currency": deal["value_currency"],
+        "due_at": project["closed_at"] if project is not None and project["status"] == "closed" else None,
+    }
+
+
+def _derive_stages(conn: Connection, rules: Rules, now: datetime, states: Mapping[str, State]) -> None:
+    """Bring every engagement's stage up to date, and its version: whoever prepared something from it looks again."""
+    values = []
+    for state in states.values():
+        row = state.engagement
+        derived = rules.handoffs.lifecycle.stage(_stage_facts(rules, state, now))
+        stage = derived.value if isinstance(derived, Derived) else row["stage"]
+        since = row["stage_since"] if stage == row["stage"] and row["stage_since"] else now
+        row |= {"stage": stage, "stage_since": since, "version": row["version"] + 1}
+        values.append({"which": row["id"], "new_stage": stage, "since": since, "new_version": row["version"]})
+    if values:
+        conn.execute(_STAGE, values)
+
+
+def _stage_facts(rules: Rules, state: State, now: datetime) -> dict[str, Any]:
+    billed = {line["charge"] for line in state.lines if line["live"]}
+    deal = next((one for one in state.deals if one["purpose"] != "change"), None)
+    return {
+        "deal": nested("deal", deal) if deal else None,
+        "engagement": {name: state.engagement[name] for name in ("id", "kind", "billing")},
+        "projects": [nested("project", row) for row in state.projects],
+        "tickets": [nested("ticket", row) for row in state.tickets],
+        "invoices": [nested("invoice", row) for row in state.invoices],
+        "charges": [
+            {
+                "id": row["id"],
+                "due": row["due_at"] is not None,
+                "billed": row["id"] in billed,
+                "amount": Money(row["amount_minor"], row["amount_currency"]).as_input(),
+            }
+            for row in state.charges
+        ],
+        "today": now.astimezone(rules.zone).date(),
+    }
+
+
+def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
+    """Bring the standing of clients up to date; give those whose standing changed."""
+    engagements: dict[str, list[Row]] = {}
+    for row in rows(conn, tables.engagement, "client", clients):
+        engagements.setdefault(row["client"], []).append(row)
+    values = []
+    for client in rows(conn, tables.client, "id", clients):
+        facts = {
+            "client": {name: client[name] for name in ("id", "kind", "name")},
+            "engagements": [{"id": row["id"], "stage": row["stage"], "kind": row["kind"]} for row in engagements.get(client["id"], [])],
+            "today": now.astimezone(rules.zone).date(),
+        }
+        derived = rules.handoffs.lifecycle.standing(facts)
+        if isinstance(derived, Derived) and (derived.value != client["standing"] or client["standing_since"] is None):
+            values.append({"which": client["id"], "new_standing": derived.value, "since": now})
+    if values:
+        conn.execute(_STANDING, values)
+    return {value["which"] for value in values}

@@ -1,0 +1,76 @@
+"""Connections and endpoints as they are now, kept in memory and read anew when the configuration changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from lifecyclehub.connector import Door
+from lifecyclehub.registry.registry import Registry
+from lifecyclehub.signatures import Secret
+from lifecyclehub.store import tables
+from lifecyclehub.store.things import Row
+from lifecyclehub.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """One endpoint with its door and the secrets that are valid now; candidates are not among them."""
+
+    id: str
+    connector: str
+    door: Door
+    connection: str | None
+    registering_until: datetime | None
+    secrets: tuple[Secret, ...]
+
+    def registering(self, now: datetime) -> bool:
+        """Tell whether a handshake may be answered."""
+        return self.registering_until is not None and now < self.registering_until
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All connections and endpoints."""
+
+    connections: Mapping[str, Row] = field(default_factory=dict)
+    entrances: Mapping[str, Entrance] = field(default_factory=dict)
+    configured: int = -1
+
+    def connection_of(self, connector: str, endpoint_connection: str | None, account: str | None) -> Row | None:
+        """Find the connection that a notice belongs to: its endpoint's own, checked against the account, or by account."""
+        if endpoint_connection is not None:
+            own = self.connections.get(endpoint_connection)
+            return own if own is not None and account in (None, own["account_id"]) else None
+        return next(
+            (one for one in self.connections.values() if one["connector"] == connector and one["account_id"] == account), None
+        )
+
+
+def read_directory(conn: Connection, registry: Registry, vault: Vault, now: datetime) -> Directory:
+    """Read connections, endpoints and their secrets."""
+    connections = {row["id"]: dict(row) for row in conn.execute(select(tables.connection)).mappings()}
+    secrets: dict[str, list[Secret]] = {}
+    held = select(tables.secret).where(tables.secret.c.owner_kind == "endpoint", tables.secret.c.state == "active")
+    for row in conn.execute(held).mappings():
+        if row["valid_from"] <= now and (row["valid_until"] is None or now < row["valid_until"]):
+            value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
+            secrets.setdefault(row["owner"], []).append(Secret(row["id"], value.encode()))
+    entrances = {}
+    for row in conn.execute(select(tables.endpoint).where(tables.endpoint.c.state != "closed")).mappings():
+        connector = registry.connectors.get(row["connector"])
+        door = connector.about.door(row["door"]) if connector is not None else None
+        if door is not None:
+            entrances[row["id"]] = Entrance(
+                row["id"],
+                row["connector"],
+                door,
+                row["connection"],
+                row["registering_until"] if row["state"] == "registering" else None,
+                tuple(secrets.get(row["id"], ())),
+            )
+    configured = conn.execute(select(tables.installation.c.configured)).scalar() or 0
+    return Directory(connections, entrances, configured)

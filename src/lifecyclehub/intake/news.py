@@ -1,0 +1,123 @@
+"""Step 5, what is new: each observed field against the mirror, and what follows for the thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from lifecyclehub.intake.batch import Batch
+from lifecyclehub.intake.observation import Observation
+from lifecyclehub.model import FACT_TIMES
+from lifecyclehub.store.things import Row, canonical, observed, put
+
+# Facts that a person reads on a timeline: (field, value) -> event. None as value: whenever it is first known.
+EVENTS: dict[tuple[str, str], str] = {
+    ("deal.status", "won"): "deal.won",
+    ("deal.status", "lost"): "deal.lost",
+    ("deal.status", "open"): "deal.opened",
+    ("project.status", "open"): "project.opened",
+    ("project.status", "closed"): "project.closed",
+    ("ticket.status", "open"): "ticket.opened",
+    ("ticket.status", "solved"): "ticket.solved",
+    ("invoice.status", "draft"): "invoice.drafted",
+    ("invoice.status", "approved"): "invoice.approved",
+    ("invoice.status", "paid"): "invoice.paid",
+    ("invoice.status", "void"): "invoice.voided",
+}
+_TIME_OF = {"deal.status": "created_at", "project.status": "created_at", "ticket.status": "created_at"}
+
+
+def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
+    """Compare each observed field with the mirror and give what is genuine news, by full path.
+
+    As seen before: nothing. As sent by us: confirmed, once. Anything else: news. A field whose word is ours is noted,
+    and a foreign change of it becomes a finding. At the first sight of a thing every value is news.
+    """
+    mirror = batch.mirrors.get(seen.key, {})
+    news: dict[str, Any] = {}
+    for path, value in seen.values.items():
+        now = observed(value)
+        row = mirror.get(path)
+        if first and path not in seen.hub_owned:
+            news[path] = value
+        if row is not None and row["seen"] == now and row["sent"] is None:
+            continue
+        if row is not None and row["sent"] == now:
+            batch.set_mirror(seen.key, path, now, None)
+            continue
+        if row is not None and row["seen"] == now:
+            continue  # ours is still on its way
+        batch.set_mirror(seen.key, path, now, None)
+        if path not in seen.hub_owned:
+            news[path] = value
+        elif row is not None:
+            _drift(batch, seen, path, row, now)
+    return news
+
+
+def _drift(batch: Batch, seen: Observation, path: str, row: Row, now: str) -> None:
+    batch.findings.append(
+        {
+            "id": batch.ids.new("fin"),
+            "kind": "drift",
+            "subject_kind": seen.kind,
+            "subject": f"{seen.connection}/{seen.record_id}",
+            "about": f"{path}={now}",
+            "detail": f"{path} was changed in the tool to {now}; ours is {row['sent'] or row['seen']}",
+            "facts": {"field": path, "seen": now, "ours": row["sent"] or row["seen"]},
+            "at": batch.now,
+        }
+    )
+
+
+def take_over(batch: Batch, seen: Observation, kind: str, thing: Row, news: Mapping[str, Any], *, first: bool) -> None:
+    """Write news into the thing, with the time of each fact and an event for it.
+
+    Where the vendor gives no time, a change that happened before our eyes is dated by our fetch; what was already so
+    at first sight stays without a time.
+    """
+    own = {path.partition(".")[2]: value for path, value in news.items() if path.partition(".")[0] == kind}
+    if not own:
+        return
+    before = canonical(kind, thing)
+    for (path, value), time_path in FACT_TIMES.items():
+        name, time_name = path.partition(".")[2], time_path.partition(".")[2]
+        became = path.startswith(f"{kind}.") and own.get(name) == value and before.get(name) != value
+        if became and not first and own.get(time_name) is None:
+            own[time_name] = seen.seen_at
+    put(kind, thing, own)
+    batch.change(kind, thing)
+    _note_events(batch, seen, kind, thing, own, before)
+
+
+def _note_events(batch: Batch, seen: Observation, kind: str, thing: Row, own: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    for name, value in own.items():
+        event = EVENTS.get((f"{kind}.{name}", value)) if isinstance(value, str) else None
+        if event is not None and before.get(name) != value:
+            note_event(batch, event, kind, thing, _fact_time(kind, name, value, thing) or seen.changed_at or seen.seen_at, seen)
+
+
+def _fact_time(kind: str, name: str, value: str, thing: Row) -> datetime | None:
+    path = FACT_TIMES.get((f"{kind}.{name}", value))
+    time_name = path.partition(".")[2] if path else _TIME_OF.get(f"{kind}.{name}") if value == "open" else None
+    found = canonical(kind, thing).get(time_name) if time_name else None
+    return found if isinstance(found, datetime) else None
+
+
+def note_event(batch: Batch, event: str, kind: str, thing: Row, at: datetime, seen: Observation | None) -> None:
+    """Add a canonical fact to the timeline; the same fact of the same time is noted once."""
+    batch.events.append(
+        {
+            "id": batch.ids.new("evt"),
+            "kind": event,
+            "thing_kind": kind,
+            "thing": thing["id"],
+            "engagement": thing.get("engagement"),
+            "client": thing.get("client"),
+            "at": at,
+            "seen_at": seen.seen_at if seen else batch.now,
+            "notice": seen.notices[-1] if seen and seen.notices else None,
+            "facts": {"title": thing.get("title") or thing.get("subject") or thing.get("number") or thing.get("name")},
+        }
+    )

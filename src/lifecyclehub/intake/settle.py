@@ -1,0 +1,164 @@
+"""Step 5, settle: a snapshot meets what we know. Link or match, compare with the mirror, take over what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
+
+from lifecyclehub.intake.batch import Batch
+from lifecyclehub.intake.match import Matcher
+from lifecyclehub.intake.newness import age
+from lifecyclehub.intake.news import genuine, take_over
+from lifecyclehub.intake.observation import Observation, Settled
+from lifecyclehub.ports import Clock, Ids
+from lifecyclehub.store import tables
+
+_PROCESSED = Settled("processed")
+
+
+class Settle:
+    """Writes observations into a batch. Deciding is the next step; it sees what `batch.touched` names."""
+
+    def __init__(self, ids: Ids, clock: Clock) -> None:
+        self._ids, self._clock = ids, clock
+
+    def __call__(self, conn: Connection, observations: Sequence[Observation]) -> tuple[Batch, list[Settled]]:
+        """Settle all, in their order, and write the rows. Gives the batch and how each observation fared."""
+        batch = Batch(conn, self._ids, self._clock.now(), observations)
+        matcher = Matcher(batch, observations)
+        results = [self._one(batch, matcher, seen) for seen in observations]
+        batch.write()
+        return batch, results
+
+    def _one(self, batch: Batch, matcher: Matcher, seen: Observation) -> Settled:
+        if seen.change == "deleted":
+            return self._deleted(batch, seen)
+        if seen.change == "merged" and seen.into is not None:
+            return self._merged(batch, seen)
+        link = dict(batch.links[seen.key]) if seen.key in batch.links else None
+        match age(seen, link):
+            case "older":
+                return Settled("ignored", "older", "a newer state of this record is known already")
+            case "tie":
+                return Settled("look again", "tie", "the payload is as old as what is known; the record is fetched")
+            case "newer":
+                pass
+        waiting = matcher.open_create(seen, link)
+        if waiting is not None:
+            return Settled("held", f"waiting({waiting})", "it may be what an effect of ours is just creating")
+        thing, verdict = matcher.thing_for(seen, link)
+        self._snapshot(batch, seen)
+        self._relink(batch, seen, thing)
+        first = link is None or link["thing"] is None
+        if thing is None:
+            genuine(batch, seen, first=first)
+            return verdict or Settled("ignored", "unlinked", "no link, no marker of ours, nothing to match it by")
+        assert seen.fills is not None  # noqa: S101 (only kinds that fill something are matched)
+        take_over(batch, seen, seen.fills, thing, genuine(batch, seen, first=first), first=first)
+        for other in seen.related:
+            self._related(batch, matcher, other)
+        placed = matcher.place(seen, thing)
+        self._touch(batch, seen.fills, thing)
+        return verdict or placed or _PROCESSED
+
+    def _related(self, batch: Batch, matcher: Matcher, other: Observation) -> None:
+        """Take over a record that came along; its own notices have nothing to do with this."""
+        link = dict(batch.links[other.key]) if other.key in batch.links else None
+        if age(other, link) != "newer":
+            return
+        first = link is None or link["thing"] is None
+        thing = matcher.related_thing(other, link)
+        self._snapshot(batch, other)
+        self._relink(batch, other, thing)
+        news = genuine(batch, other, first=first)
+        if thing is not None and other.fills is not None:
+            take_over(batch, other, other.fills, thing, news, first=first)
+            self._touch(batch, other.fills, thing)
+
+    def _relink(self, batch: Batch, seen: Observation, thing: Any) -> None:
+        columns = {
+            "address": seen.url,
+            "version": seen.version,
+            "changed_at": seen.changed_at,
+            "fetched_at": seen.seen_at,
+            "deleted_at": None,  # a fresh look that shows it alive restores it
+        }
+        if thing is not None:
+            columns |= {"thing_kind": seen.fills, "thing": thing["id"]}
+        batch.set_link(seen.key, **columns)
+
+    def _snapshot(self, batch: Batch, seen: Observation) -> None:
+        batch.snapshots.append(
+            {
+                "id": batch.ids.new("snp"),
+                "connection": seen.connection,
+                "kind": seen.kind,
+                "record_id": seen.record_id,
+                "version": seen.version,
+                "changed_at": seen.changed_at,
+                "fetch_began": seen.seen_at,
+                "document": seen.document,
+                "mapping_version": seen.mapping_version,
+            }
+        )
+
+    def _deleted(self, batch: Batch, seen: Observation) -> Settled:
+        """A delete beats a late update: the link becomes a tombstone, which only a fresh look at a living record lifts."""
+        link = batch.links.get(seen.key)
+        batch.set_link(seen.key, deleted_at=(link or {}).get("deleted_at") or seen.seen_at, fetched_at=seen.seen_at)
+        if link is not None and link["thing"] is not None:
+            thing = batch.thing(link["thing_kind"], link["thing"])
+            if thing is not None:
+                self._touch(batch, link["thing_kind"], thing)
+        return Settled("processed", "deleted", "the tool says that the record is gone")
+
+    def _merged(self, batch: Batch, seen: Observation) -> Settled:
+        """The surviving record inherits the link, so that nothing is created again for it."""
+        link = batch.links.get(seen.key)
+        assert seen.into is not None  # noqa: S101 (checked by the caller)
+        target = (seen.connection, seen.kind, seen.into)
+        batch.set_link(seen.key, merged_into=seen.into, fetched_at=seen.seen_at)
+        if link is not None and link["thing"] is not None and (batch.links.get(target) or {}).get("thing") is None:
+            batch.set_link(target, thing_kind=link["thing_kind"], thing=link["thing"])
+        return Settled("processed", "merged", f"merged into {seen.into}")
+
+    def _touch(self, batch: Batch, kind: str, thing: Any) -> None:
+        if kind == "client":
+            batch.touched_clients.add(thing["id"])
+        elif thing.get("engagement"):
+            batch.touched.add(thing["engagement"])
+        elif thing.get("client"):
+            batch.touched_clients.add(thing["client"])
+
+
+_END_NOTICE = (
+    update(tables.notice)
+    .where(tables.notice.c.id == bindparam("which"))
+    .values(
+        state=bindparam("state"),
+        reason=bindparam("reason"),
+        detail=bindparam("detail"),
+        done_at=bindparam("done_at"),
+        not_before=None,
+    )
+)
+
+
+def end_notices(conn: Connection, clock: Clock, ends: Sequence[tuple[Sequence[str], Settled]]) -> None:
+    """Write how notices ended; one that must be looked at again stays open."""
+    now = clock.now()
+    values = [
+        {
+            "which": notice,
+            "state": "open" if end.state == "look again" else end.state,
+            "reason": end.reason,
+            "detail": end.detail,
+            "done_at": now if end.state in ("processed", "ignored") else None,
+        }
+        for notices, end in ends
+        for notice in notices
+    ]
+    if values:
+        conn.execute(_END_NOTICE, values)

@@ -1,0 +1,81 @@
+"""Opening the database: SQLite for one process, PostgreSQL for many; the driver is always named in the URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+
+from lifecyclehub.errors import ConfigurationError
+
+SQLITE = "sqlite+pysqlite"
+POSTGRES = "postgresql+psycopg"
+SCHEMA_REVISION = "0001"
+
+
+def sqlite_url(home: Path) -> str:
+    """Give the URL of the embedded store in a home."""
+    return f"{SQLITE}:///{home / 'hub.sqlite3'}"
+
+
+def open_engine(url: str) -> Engine:
+    """Open a database. Raises ConfigurationError for a URL that names no driver or one that we do not support."""
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise ConfigurationError(
+            "the database URL cannot be read", where="LIFECYCLEHUB_DATABASE", mend=f"Write it as {POSTGRES}://user@host/name."
+        ) from error
+    if parsed.drivername == SQLITE:
+        return _open_sqlite(url)
+    if parsed.drivername == POSTGRES:
+        return create_engine(url, pool_size=12, max_overflow=8, pool_pre_ping=True, query_cache_size=2000)
+    raise ConfigurationError(
+        f"the database driver {parsed.drivername!r} is not supported",
+        where="LIFECYCLEHUB_DATABASE",
+        mend=f"Use {SQLITE}:///path or {POSTGRES}://user@host/name.",
+    )
+
+
+def _open_sqlite(url: str) -> Engine:
+    # The driver must not begin transactions by itself: BEGIN IMMEDIATE takes the write lock before anything is read.
+    engine = create_engine(
+        url, connect_args={"isolation_level": None, "check_same_thread": False, "timeout": 10}, query_cache_size=2000
+    )
+
+    @event.listens_for(engine, "connect")
+    def _settings(raw: Any, _: Any) -> None:
+        cursor = raw.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-65536"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        immediate = conn.get_execution_options().get("write", True)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def check_schema(engine: Engine) -> None:
+    """Raise ConfigurationError unless the database has exactly this version's tables."""
+    with engine.connect().execution_options(write=False) as conn:
+        if not inspect(conn).has_table("alembic_version"):
+            raise ConfigurationError("the database holds no lifecyclehub yet.", mend="Run `lifecyclehub init` first.")
+        found = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found != SCHEMA_REVISION:
+        raise ConfigurationError(
+            f"the database is at schema {found}, this program needs {SCHEMA_REVISION}.",
+            mend="Stop every hub on it and run `lifecyclehub init`, which brings it up to date.",
+        )
+
+
+def in_transaction(conn: Connection) -> bool:
+    """Tell whether the database itself still has our transaction: some errors end it behind SQLAlchemy's back."""
+    raw = conn.connection.dbapi_connection
+    if conn.dialect.name == "sqlite":
+        return bool(getattr(raw, "in_transaction", False))
+    info = getattr(raw, "info", None)
+    return info is not None and info.transaction_status.name == "INTRANS"

@@ -1,0 +1,223 @@
+"""The store's executor: operations on lists, grouped into one commit.
+
+An operation is a plain function of a Connection and a list of items that gives as many results. Whoever calls waits
+until the commit returned. Operations touch nothing but the connection, so that a lost batch can run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from lifecyclehub.errors import HubError, LostRace
+from lifecyclehub.store.database import in_transaction
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
+Operation = Callable[[Connection, Sequence[T]], Sequence[R]]
+
+_TRIES = 8  # of one item alone, when another writer got in the way
+
+
+class StoreClosed(HubError):
+    """The store is closing; nothing was written."""
+
+
+class StoreBusy(HubError):
+    """The database cannot take writes now (disk full, locked, gone). Nothing was written."""
+
+
+@dataclass(slots=True)
+class _Ask:
+    operation: Operation[Any, Any]
+    items: Sequence[Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Sequence[Any]]
+    results: Sequence[Any] = ()
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """How the executor fared. `fallbacks`: batches that had to run item by item; zero in the good case."""
+
+    commits: int = 0
+    operations: int = 0
+    fallbacks: int = 0
+    largest_batch: int = field(default=0)
+
+
+class Store:
+    """Runs operations on threads of its own: one on SQLite, several on PostgreSQL. The code is the same."""
+
+    def __init__(self, engine: Engine, *, writers: int | None = None, batch: int = 512) -> None:
+        self.engine = engine
+        self.counts = Counts()
+        self._batch = batch
+        self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
+        self._closed = False
+        count = writers or (1 if engine.dialect.name == "sqlite" else 4)
+        self._threads = [threading.Thread(target=self._work, name=f"store-{n}", daemon=True) for n in range(count)]
+        self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store-read")
+        for thread in self._threads:
+            thread.start()
+
+    async def run(self, operation: Operation[T, R], item: T) -> R:
+        """Run an operation for one item in the next commit, and give its result once that commit returned."""
+        return (await self.run_all(operation, (item,)))[0]
+
+    async def run_all(self, operation: Operation[T, R], items: Sequence[T]) -> Sequence[R]:
+        """Run an operation for several items that stand or fall together."""
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        loop = asyncio.get_running_loop()
+        ask = _Ask(operation, items, loop, loop.create_future())
+        self._asks.put(ask)
+        return await ask.future
+
+    async def read(self, question: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Answer a question from a consistent snapshot; `question` takes a Connection first and must not write."""
+
+        def answer() -> R:
+            with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+                return question(conn, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, answer)
+
+    def now(self, operation: Operation[T, R], item: T) -> R:
+        """Run one operation at once on the calling thread, in its own commit (command line, start-up)."""
+        with self.engine.connect() as conn, conn.begin():
+            return operation(conn, (item,))[0]
+
+    def close(self) -> None:
+        """Finish what was asked, then stop."""
+        self._closed = True
+        for _ in self._threads:
+            self._asks.put(None)
+        for thread in self._threads:
+            thread.join(timeout=30)
+        self._readers.shutdown(wait=True)
+
+    # --- on the writer threads ----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (first := self._asks.get()) is not None:
+            asks, end = self._take(first)
+            self._commit_together(asks)
+            self._answer(asks)
+            if end:
+                return
+
+    def _take(self, first: _Ask) -> tuple[list[_Ask], bool]:
+        asks, end = [first], False
+        while len(asks) < self._batch:
+            try:
+                ask = self._asks.get_nowait()
+            except queue.Empty:
+                break
+            if ask is None:
+                end = True
+                break
+            asks.append(ask)
+        self.counts.largest_batch = max(self.counts.largest_batch, len(asks))
+        return asks, end
+
+    def _commit_together(self, asks: list[_Ask]) -> None:
+        try:
+            with self.engine.connect() as conn, conn.begin():
+                self._run_groups(conn, asks)
+                if not in_transaction(conn):
+                    raise StoreBusy("the database ended the transaction")
+            self.counts.commits += 1
+            self.counts.operations += len(asks)
+        except BaseException:  # noqa: BLE001 (each asker gets its own error below)
+            if len(asks) > 1:
+                self.counts.fallbacks += 1
+            for ask in asks:
+                self._commit_alone(ask)
+
+    def _commit_alone(self, ask: _Ask) -> None:
+        for attempt in range(_TRIES):
+            try:
+                with self.engine.connect() as conn, conn.begin():
+                    results = ask.operation(conn, ask.items)
+                    if not in_transaction(conn):
+                        raise StoreBusy("the database ended the transaction")
+                ask.results, ask.error = results, None
+                self.counts.commits += 1
+                self.counts.operations += 1
+            except LostRace as error:
+                ask.error = error
+                if attempt < _TRIES - 1:
+                    continue
+            except DBAPIError as error:
+                ask.error = error
+                if _is_lost_race(error) and attempt < _TRIES - 1:
+                    continue
+                if _is_busy(error):
+                    ask.error = StoreBusy(str(error.orig))
+            except BaseException as error:  # noqa: BLE001 (handed to the asker)
+                ask.error = error
+            return
+
+    @staticmethod
+    def _run_groups(conn: Connection, asks: list[_Ask]) -> None:
+        groups: dict[Operation[Any, Any], list[_Ask]] = {}
+        for ask in asks:
+            groups.setdefault(ask.operation, []).append(ask)
+        for operation, members in groups.items():
+            items = [item for ask in members for item in ask.items]
+            results = operation(conn, items)
+            position = 0
+            for ask in members:
+                ask.results = results[position : position + len(ask.items)]
+                position += len(ask.items)
+
+    @staticmethod
+    def _answer(asks: list[_Ask]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Ask]] = {}
+        for ask in asks:
+            by_loop.setdefault(ask.loop, []).append(ask)
+        for loop, members in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolve, members)
+            except RuntimeError:  # the loop is gone: nobody waits any more, what was committed stays
+                continue
+
+
+def _resolve(asks: list[_Ask]) -> None:
+    for ask in asks:
+        if ask.future.done():
+            continue
+        if ask.error is not None:
+            ask.future.set_exception(ask.error)
+        else:
+            ask.future.set_result(ask.results)
+
+
+def _is_lost_race(error: DBAPIError) -> bool:
+    """Tell serialization failures and deadlocks, which only ask to run the transaction again."""
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    said = str(error.orig).lower()
+    return error.connection_invalidated or any(word in said for word in ("locked", "disk", "full", "readonly", "i/o error"))
+
+
+def as_operation(function: Callable[[Connection, T], R]) -> Operation[T, R]:
+    """Make an operation on lists of a function of one item, for seldom work."""
+
+    def operation(conn: Connection, items: Sequence[T]) -> list[R]:
+        return [function(conn, item) for item in items]
+
+    return cast("Operation[T, R]", operation)
