@@ -98,7 +98,7 @@ async def one(call: Call, kind: str, record_id: str) -> Mapping[str, Any]:
     what = f"{shelf.path[1:]} {record_id}"
     body = body_of(await call.send(get(f"{shelf.path}/{quote(record_id, safe='')}")), what)
     items = items_of(body, shelf.plural, what)
-    if len(items) != 1 or str(items[0].get(shelf.id_name, "")).lower() != record_id.lower():
+    if len(items) != 1 or items[0].get(shelf.id_name) != record_id:
         raise TryAgain(f"Xero answered with another record than {what}")
     return items[0]
 

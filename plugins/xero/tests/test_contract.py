@@ -21,6 +21,5 @@ class TestXero(ContractTests):
         "DateString: the vendor does not know it": ENVELOPE,
         "$.Elements[0].Name": ENVELOPE,
         "$.Elements[0].LineItems": "Refused lines say why inside the line, as the file's examples show for addresses and terms.",
-        "GET /Invoices: status 400": "Xero refuses filters that it cannot read, or lists that are too long, with 400.",
         "LineItems[0].ValidationErrors: the vendor does not know it": ENVELOPE,
     }

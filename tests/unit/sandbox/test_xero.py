@@ -321,7 +321,7 @@ async def test_an_invoices_life_is_read_as_it_goes(tool: Tool, reach: Reach) -> 
 
     async def state() -> tuple[Any, Any, Any]:
         document = await CONNECTOR.fetch(call, Ref("xero.invoice", invoice_id))
-        values = mapping.map(document, ACCOUNT).values if mapping else {}
+        values = mapping.map(document, ACCOUNT).values
         return document.changed_at, values["invoice.status"], values["invoice.paid.amount"]
 
     seen = [await state()]
