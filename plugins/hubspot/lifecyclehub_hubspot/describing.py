@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lifecyclehub.connector import Account, Call, FieldInfo
-from lifecyclehub.errors import Forbidden, RecordGone, TryAgain
+from lifecyclehub.errors import Forbidden, TryAgain
 from lifecyclehub.messages import Request
 from lifecyclehub_hubspot.objects import DEAL, HubSpotObject, answer, id_of, results
 
@@ -28,7 +28,7 @@ async def the_account(call: Call) -> Account:
     for scope, path in SCOPES.items():
         try:
             answer(await call.send(Request(method="GET", path=path, query=(("limit", "1"),))), path)
-        except (Forbidden, RecordGone) as error:
+        except Forbidden as error:
             raise Forbidden(
                 f"the private app of HubSpot account {portal} lacks the scope {scope}. Add it on the app's Scopes tab; "
                 f"the token stays the same. ({error})"

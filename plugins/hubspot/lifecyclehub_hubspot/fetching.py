@@ -14,11 +14,11 @@ from lifecyclehub_hubspot.objects import (
     DEAL,
     OBJECTS,
     HubSpotObject,
-    answer,
     document,
     id_of,
     object_path,
     read_batch,
+    record_answer,
     wanted_properties,
 )
 
@@ -47,7 +47,8 @@ async def fetch_bare(call: Call, kind: HubSpotObject, record_id: str, properties
     }
     query = (*((name, value) for name, value in wanted.items() if value), ("archived", "false"))
     about = f"{kind.word} {record_id}"
-    record: dict[str, Any] = answer(await call.send(Request(method="GET", path=object_path(kind, record_id), query=query)), about)
+    reply = await call.send(Request(method="GET", path=object_path(kind, record_id), query=query))
+    record: dict[str, Any] = record_answer(reply, about)
     found = id_of(record.get("id"))
     if found is not None and found != record_id:
         raise Moved(found)  # asked for by the id of a record that was merged, HubSpot gives the one it was merged into
@@ -87,7 +88,7 @@ async def _owner(call: Call, record: Mapping[str, Any]) -> dict[str, Any] | None
     for archived in ("false", "true"):
         request = Request(method="GET", path=f"/crm/v3/owners/{owner_id}", query=(("idProperty", "id"), ("archived", archived)))
         try:
-            owner: dict[str, Any] = answer(await call.send(request), f"owner {owner_id}")
+            owner: dict[str, Any] = record_answer(await call.send(request), f"owner {owner_id}")
         except RecordGone:
             continue
         return owner

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from lifecyclehub.connector import Call
 from lifecyclehub.errors import TryAgain
 from lifecyclehub.messages import Request
-from lifecyclehub_hubspot.objects import DEAL, HubSpotObject, answer, id_of, next_after, object_path, read_batch, results
+from lifecyclehub_hubspot.objects import DEAL, HubSpotObject, id_of, next_after, object_path, read_batch, record_answer, results
 
 # HubSpot's documented limit for one page of associations.
 PAGE = 500
@@ -37,7 +37,7 @@ async def associated_texts(call: Call, deal: str, kind: HubSpotObject) -> dict[s
 async def _living_id(call: Call, deal: str) -> str:
     """Give the id under which the deal lives now: of a merged one HubSpot keeps the activities with the survivor."""
     request = Request(method="GET", path=object_path(DEAL, deal), query=(("properties", "hs_object_id"), ("archived", "false")))
-    record_id = id_of(answer(await call.send(request), f"deal {deal}").get("id"))
+    record_id = id_of(record_answer(await call.send(request), f"deal {deal}").get("id"))
     if record_id is None:
         raise TryAgain(f"HubSpot gave deal {deal} without an id")
     return record_id
@@ -49,7 +49,7 @@ async def _associated_ids(call: Call, deal: str, kind: HubSpotObject) -> list[st
     while True:
         query = [("limit", str(PAGE)), *((("after", after),) if after else ())]
         path = f"/crm/v4/objects/{DEAL.path}/{quote(deal, safe='')}/associations/{kind.path}"
-        page = answer(await call.send(Request(method="GET", path=path, query=tuple(query))), f"{kind.path} of deal {deal}")
+        page = record_answer(await call.send(Request(method="GET", path=path, query=tuple(query))), f"{kind.path} of deal {deal}")
         for one in results(page, kind.path):
             record_id = id_of(one.get("toObjectId"))
             if record_id is None:

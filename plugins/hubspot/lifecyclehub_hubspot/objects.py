@@ -110,10 +110,15 @@ def wanted_properties(kind: HubSpotObject, settings: Mapping[str, str]) -> tuple
     return tuple(dict.fromkeys((*kind.properties, *(name.strip() for name in further.split(",") if name.strip()))))
 
 
-def answer(reply: Reply, about: str) -> Json:
-    """Read a good answer. Raises RecordGone (404, 410), Forbidden (403), and TryAgain for all that is no JSON object."""
+def record_answer(reply: Reply, about: str) -> Json:
+    """Read the answer about one record, as `answer` does. Raises RecordGone when it is not there (404, 410)."""
     if reply.status in (404, 410):
         raise RecordGone(f"HubSpot has no {about} (any more)")
+    return answer(reply, about)
+
+
+def answer(reply: Reply, about: str) -> Json:
+    """Read a good answer. Raises Forbidden (403), and TryAgain for all else that is no JSON object."""
     if reply.status == 403:
         raise Forbidden(f"HubSpot refuses {about}: {said_by(reply)}")
     if not 200 <= reply.status < 300:
@@ -215,6 +220,7 @@ async def read_batch(
                 "inputs": [{"id": one} for one in ids[start : start + BATCH]],
             },
         )
-        page = answer(await call.send(request), f"{kind.path} {', '.join(ids[start : start + BATCH])}")
-        found += results(page, kind.path)
+        reply = await call.send(request)
+        if reply.status != 404:  # then none of them is there
+            found += results(answer(reply, f"{kind.path} {', '.join(ids[start : start + BATCH])}"), kind.path)
     return found

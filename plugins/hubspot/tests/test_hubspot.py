@@ -216,6 +216,30 @@ async def test_a_broken_answer_is_tried_again(broken: Reply) -> None:
         await CONNECTOR.fetch(FakeCall(lambda _: broken), Ref("hubspot.company", "77"))
 
 
+@pytest.mark.parametrize("missing", [reply(404, {}), reply(207, {"results": [], "numErrors": 1})])
+async def test_a_deal_is_not_gone_because_its_company_or_owner_is(missing: Reply) -> None:
+    deal = {
+        "id": "901",
+        "properties": {"hubspot_owner_id": "7"},
+        "associations": {"companies": {"results": [{"id": "77", "type": "deal_to_company"}]}},
+    }
+    call = FakeCall(
+        {
+            "GET /crm/v3/objects/deals/901": reply(200, deal),
+            "POST /crm/v3/objects/companies/batch/read": missing,
+            "GET /crm/v3/owners/7": lambda _: reply(404, {}),
+        }
+    )
+    document = await CONNECTOR.fetch(call, Ref("hubspot.deal", "901"))
+    assert (document.id, document.related, document.data["owner"]) == ("901", (), None)
+
+
+async def test_a_list_that_is_not_found_is_no_record_that_is_gone() -> None:
+    for full in (False, True):
+        with pytest.raises(TryAgain):
+            await swept(FakeCall(lambda _: reply(404, {})), json.dumps({"since": START}), full=full)
+
+
 @pytest.mark.parametrize(
     "associations",
     [
