@@ -56,7 +56,6 @@ class Vault:
                 mend="Keep it: secrets sealed with it can be read with no other key.",
             ) from None
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # whatever the umask says
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(file.fileno())

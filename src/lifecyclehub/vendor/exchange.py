@@ -46,7 +46,7 @@ def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> 
             raise ConfigurationError(f"the connector put a control character into the header {name!r}; nothing was sent.")
         if name.lower() not in _OURS:
             headers[name.lower()] = value
-    headers |= credentials
+    headers |= {name.lower(): value for name, value in credentials.items()}
     content: bytes | None = None
     if request.form is not None:
         content = urlencode(request.form).encode()

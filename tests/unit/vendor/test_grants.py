@@ -133,6 +133,18 @@ async def test_many_rejected_at_once_renew_once() -> None:
     assert vendor.issued == 2
 
 
+async def test_a_rejection_that_comes_late_does_not_use_up_the_new_token() -> None:
+    grants, vendor = rotating()
+    sender = client(vendor, grants=grants)
+    await sender.send(target(auth=ROTATING), GET)
+    old = grants.tokens["gra_1"].access
+    assert old is not None
+    vendor.access = "revoked-early"
+    await sender.send(target(auth=ROTATING), GET)
+    await sender._grants.renew(target(auth=ROTATING), old)  # another call's 401 for the old token, only now seen
+    assert vendor.issued == 2
+
+
 async def test_a_rejection_that_a_refresh_does_not_cure_needs_reauthorization() -> None:
     grants, vendor = rotating()
 
@@ -286,6 +298,20 @@ async def test_fixed_credentials_stand_where_the_vendor_wants_them(auth: Auth, s
 
     await client(vendor, grants=KeptGrants({"gra_1": tokens(**secrets)})).send(target(auth=auth), GET)
     assert seen[0][header] == value
+
+
+async def test_a_plugin_cannot_put_its_own_value_where_credentials_or_account_stand() -> None:
+    seen: list[httpx.Headers] = []
+
+    def vendor(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200)
+
+    auth = Auth(name="h", kind="header", label="", secrets=("token",), header="X-Api-Key")
+    forged = Request(method="GET", path="/x", headers=(("x-api-key", "mine"), ("Papaya-Account", "another")))
+    tool = target(auth=auth, account_header="Papaya-Account")
+    await client(vendor, grants=KeptGrants({"gra_1": tokens(token="k")})).send(tool, forged)
+    assert (seen[0]["x-api-key"], seen[0]["papaya-account"]) == ("k", "acc-7")
 
 
 async def test_a_missing_credential_is_named() -> None:
