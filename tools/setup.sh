@@ -57,7 +57,7 @@ quietly() {
 
 if [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && "$venv/bin/python" -c '' 2>/dev/null; then
     python=$(sed -n '1s/^python //p' "$stamp")
-    if wanted "$@" | cmp -s - "$stamp" && { [ -z "${PYTHON:-}" ] || [ "$(choose)" = "$python" ]; }; then
+    if wanted "$@" | cmp -s - "$stamp" && { [ -z "${PYTHON:-}" ] || [ "$(command -v "$PYTHON")" = "$python" ]; }; then
         exit 0
     fi
 fi

@@ -20,7 +20,7 @@ LONGER = {"store.tables": "the whole schema in one place: a list that one looks 
 NOT_REPEATABLE = re.compile(
     r"time\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep|localtime|gmtime)"
     r"|(datetime\.)?datetime\.(now|utcnow|today)|(datetime\.)?date\.today"
-    r"|random\.\w+|secrets\.\w+|os\.urandom|uuid\.uuid[1-7]|asyncio\.sleep|anyio\.sleep"
+    r"|random\.\w+|secrets\.(token_\w+|choice|randbelow|randbits|SystemRandom)|os\.urandom|uuid\.uuid[1-7]|asyncio\.sleep|anyio\.sleep"
 )
 MAY_BE_UNREPEATABLE = {
     "ports": "it is the port",
