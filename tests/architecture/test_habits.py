@@ -81,7 +81,9 @@ def test_only_doors_and_the_sandbox_print(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=place)
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
-    assert place(path) in LONGER or len(path.read_text("utf-8").splitlines()) <= MOST_LINES
+    # A migration is a list of statements, written once and never edited.
+    excused = place(path) in LONGER or "migrations.versions" in place(path)
+    assert excused or len(path.read_text("utf-8").splitlines()) <= MOST_LINES
 
 
 def test_no_file_is_excused_that_need_not_be() -> None:
