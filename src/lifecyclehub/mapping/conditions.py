@@ -136,6 +136,10 @@ def _operand(node: Node) -> Callable[[Any], Any]:
     names = plain_path(node)
     if names is not None:
         return walk(names)
+    tested = next(iter(_tested(node)), None)
+    if tested is not None:
+        read = walk(tested)
+        return lambda data: read(data) is not None
     return lambda data: _Strict().visit(node, data)
 
 
@@ -205,7 +209,7 @@ def _conjuncts(node: Node) -> list[Node]:
 
 def _tested(node: Node) -> frozenset[Path]:
     """Give the paths that hold a value wherever `node` is true."""
-    if node["type"] == "function_expression" and node["value"] == "present":
+    if node["type"] == "function_expression" and node["value"] == "present" and len(node["children"]) == 1:
         path = plain_path(node["children"][0])
         return frozenset({path}) if path else frozenset()
     return frozenset()

@@ -16,6 +16,7 @@ from lifecyclehub.mapping.functions import Exact
 from lifecyclehub.mapping.syntax import Node, Path, Trace, exact_literals, plain_path, unparse
 
 MAX_LENGTH = 1_000
+MAX_DEPTH = 100
 STEP_BUDGET = 50_000
 _CHARACTERS_PER_STEP = 64
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -42,7 +43,7 @@ def walk(names: Path) -> Callable[[Any], Any]:
 
 
 class Interpreter(visitor.TreeInterpreter):  # type: ignore[misc]
-    """JMESPath's interpreter with a budget: a step per node visited, and for what is copied, compared or written."""
+    """JMESPath's interpreter with a budget: a step per node visited and per value put into a list or given to a function."""
 
     def __init__(self, budget: int = STEP_BUDGET) -> None:
         super().__init__()
@@ -75,18 +76,6 @@ class Interpreter(visitor.TreeInterpreter):  # type: ignore[misc]
             raise _TooMuchWork
         return super().visit(node, value)
 
-    def visit_flatten(self, node: Node, value: Any) -> Any:
-        base = self.visit(node["children"][0], value)
-        if not isinstance(base, list):
-            return None
-        self.spend(len(base) + sum(len(one) for one in base if isinstance(one, list)))
-        return [inner for one in base for inner in (one if isinstance(one, list) else [one])]
-
-    def visit_slice(self, node: Node, value: Any) -> Any:
-        if isinstance(value, list):
-            self.spend(len(value))
-        return super().visit_slice(node, value)
-
     def visit_multi_select_list(self, node: Node, value: Any) -> Any:
         made = super().visit_multi_select_list(node, value)
         self.weigh(made)
@@ -113,10 +102,7 @@ class Interpreter(visitor.TreeInterpreter):  # type: ignore[misc]
         name = node["value"]
         if name in _NATIVE:
             _refuse_floats(name, arguments)
-        result = self._functions.call_function(name, arguments)
-        if isinstance(result, str | list | dict):
-            self.spend(len(result) // (_CHARACTERS_PER_STEP if isinstance(result, str) else 1))
-        return result
+        return self._functions.call_function(name, arguments)
 
 
 def _refuse_floats(name: str, arguments: list[Any]) -> None:
@@ -181,24 +167,26 @@ def _parse(text: str) -> Node:
     return exact_literals(tree)  # type: ignore[no-any-return]
 
 
-def functions_in(node: Node) -> set[str]:
-    """Give the names of all functions that a tree calls."""
-    stack, names = [node], set()
+def _survey(node: Node) -> set[str]:
+    """Give the names of all functions that a tree calls. Raises RecursionError for a tree that is too deep to walk."""
+    names: set[str] = set()
+    stack = [(node, 1)]
     while stack:
-        here = stack.pop()
+        here, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise RecursionError
         if here["type"] == "function_expression":
             names.add(here["value"])
-        stack.extend(child for child in here.get("children", ()) if isinstance(child, dict))
+        stack.extend((child, depth + 1) for child in here.get("children", ()) if isinstance(child, dict))
     return names
 
 
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> tuple[Node, tuple[Path, ...], tuple[tuple[Path, Any], ...], Callable[[Any], Any] | None]:
     tree = _parse(text)
-    unknown = functions_in(tree) - set(Exact.FUNCTION_TABLE)
+    unknown = _survey(tree) - set(Exact.FUNCTION_TABLE)
     if unknown:
         raise ValueError(f"there is no function {min(unknown)}(); there are {', '.join(sorted(Exact.FUNCTION_TABLE))}")
-    unparse(tree)  # deep trees fail here, not in the middle of the night
     trace = Trace(tree)
     names = plain_path(tree)
     return tree, trace.paths, tuple(trace.comparisons), walk(names) if names and _PLAIN.fullmatch(text) else None
@@ -215,7 +203,8 @@ def compile_expression(text: str, where: str) -> Expression:
     try:
         tree, paths, comparisons, read = _compiled(text)
     except RecursionError as error:
-        raise MappingError("the expression is nested too deeply.", where=where, mend="Make it simpler.") from error
+        what = f"the expression is nested too deeply, {MAX_DEPTH} levels are allowed."
+        raise MappingError(what, where=where, mend="Make it simpler.") from error
     except exceptions.JMESPathError as error:
         said = " ".join(str(error).split())
         raise MappingError(f"{text!r} is not a JMESPath expression: {said}.", where=where, mend=_hint(text)) from error

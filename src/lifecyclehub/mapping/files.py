@@ -212,7 +212,7 @@ def _take(merged: _File, raw: Mapping[str, Any], file: str) -> None:
             raise MappingError(f"{key} is {shown(raw[key])}.", where=file, mend=f"Write a table [{key}].")
     for path, entry in raw.get(right, {}).items():
         if entry is False:
-            merged.entries.pop(path, None)
+            _remove(merged.entries, path, file)
         else:
             merged.entries[path] = (entry, file)
     for name, lines in raw.get("lookup", {}).items():
@@ -226,10 +226,17 @@ def _take_lookup(merged: _File, name: str, lines: Any, file: str) -> None:
     origins = merged.lines.setdefault(name, {})
     for key, value in lines.items():
         if value is False:
-            table.pop(key, None)
+            _remove(table, key, f"{file}: [lookup.{name}]")
         else:
             table[key] = value
             origins[key] = file
+
+
+def _remove(entries: dict[str, Any], name: str, where: str) -> None:
+    """Take out what an override removes with `false`. Raises MappingError when it is not there: that is a typo."""
+    if name not in entries:
+        raise MappingError(f"{name} = false removes nothing.", where=where, mend=nearest(name, entries))
+    del entries[name]
 
 
 def _refuse_twice(files: Sequence[_File]) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from lifecyclehub.handoffs import effect_key, idempotency_key, marker
 from lifecyclehub.messages import MARKER
 
-PARTS = st.tuples(st.text(max_size=6), st.text(max_size=6), st.text(max_size=6), st.text(max_size=6), st.text(max_size=6))
+PART = st.text(max_size=4) | st.text("a/%2F", max_size=3)
+PARTS = st.tuples(PART, PART, PART, PART, PART)
 
 
 def test_keys_and_markers_never_change_between_releases() -> None:
@@ -16,6 +17,11 @@ def test_keys_and_markers_never_change_between_releases() -> None:
     assert key == "won-deal/steps/deal/deal_1/hello/1"
     assert marker(key, "ins_1") == "lh-sczrxr5x9j"
     assert idempotency_key(key, 1, "ins_1") == "8312ae00e43668fcde47c213a5c9be995c1e05634426be30b2c900759bdbecf6"
+
+
+def test_a_slash_inside_a_part_is_no_border() -> None:
+    assert effect_key("a", "b", "deal", "1", "x/y") != effect_key("a", "b", "deal", "1/x", "y")
+    assert effect_key("a", "b", "deal", "1", "/") != effect_key("a", "b", "deal", "1", "%2F")
 
 
 @given(PARTS, PARTS)

@@ -63,11 +63,12 @@ def test_an_expression_answers_as_jmespath_does(text: str) -> None:
 @pytest.mark.parametrize(
     "bomb",
     [
-        "|".join(["[@,@]"] * 160),
-        "|".join(["[@,@]|[]"] * 110),
+        "|".join(["[@,@]"] * 90),
+        "|".join(["[@,@]|[]"] * 45),
         "|".join(["join('',[@,@])"] * 60),
+        "|".join(["concat(@,@)"] * 60),
         "|".join(["{a:@,b:@}"] * 80) + "|to_string(@)",
-        "|".join(["[@,@]"] * 60) + " == " + "|".join(["[@,@]"] * 60),
+        "|".join(["[@,@]"] * 45) + " == " + "|".join(["[@,@]"] * 45),
     ],
 )
 def test_an_expression_bomb_stops_within_its_budget(bomb: str) -> None:
@@ -91,12 +92,11 @@ def test_an_expression_that_is_too_long_is_refused() -> None:
         compile_expression("a" * (MAX_LENGTH + 1), WHERE)
 
 
-@pytest.mark.parametrize("text", ["(" * 480 + "a" + ")" * 480, "!" * 990 + "a", "[" * 499 + "a" + "]" * 499])
-def test_deep_nesting_is_an_error_and_no_crash(text: str) -> None:
-    try:
-        compile_expression(text, WHERE).search({"a": 1})
-    except MappingError as error:
-        assert str(error).startswith(WHERE)  # noqa: PT017 (refusing and answering are both fine, crashing is not)
+@pytest.mark.parametrize("text", ["!" * 990 + "a", "[" * 499 + "a" + "]" * 499, "a" + "||a" * 300])
+def test_deep_nesting_is_refused_and_no_crash(text: str) -> None:
+    with pytest.raises(MappingError, match=r"nested too deeply|cannot be used") as caught:
+        compile_expression(text, WHERE)
+    assert str(caught.value).startswith(WHERE)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,7 @@ def test_an_override_replaces_single_entries_and_lookup_lines() -> None:
     "deal.scope" = false
     [lookup.status]
     presented = "open"
+    yes = "lost"
     """
     files = load({"deal.toml": DEAL}, {"deal.toml": override})
     values = mapped(files, document(stage="presented", name="site"))
@@ -255,7 +256,14 @@ def test_an_override_replaces_single_entries_and_lookup_lines() -> None:
     assert shown["oak.deal", "deal.title"] == "mappings/oak/deal.toml"
     assert shown["oak.deal", "deal.status"] == "mappings/oak/deal.toml (default)"
     assert shown["oak.deal lookup status", "presented"] == "mappings/oak/deal.toml"
-    assert shown["oak.deal lookup status", "yes"] == "mappings/oak/deal.toml (default)"
+    assert shown["oak.deal lookup status", "new"] == "mappings/oak/deal.toml (default)"
+    assert mapped(files, document(stage="yes"))["deal.status"] == "lost"
+
+
+@pytest.mark.parametrize("override", ['[fields]\n"deal.scop" = false', "[lookup.status]\nyess = false"])
+def test_removing_what_is_not_there_is_a_typo(override: str) -> None:
+    with pytest.raises(MappingError, match=r"= false removes nothing. Did you mean"):
+        load({"deal.toml": DEAL}, {"deal.toml": "format = 1\n" + override})
 
 
 def test_the_version_follows_the_content_and_nothing_else() -> None:
