@@ -167,26 +167,32 @@ def _parse(text: str) -> Node:
     return exact_literals(tree)  # type: ignore[no-any-return]
 
 
-def _survey(node: Node) -> set[str]:
-    """Give the names of all functions that a tree calls. Raises RecursionError for a tree that is too deep to walk."""
-    names: set[str] = set()
+def _check_call(name: str, given: int) -> None:
+    spec = Exact.FUNCTION_TABLE.get(name)
+    if spec is None:
+        raise ValueError(f"there is no function {name}(); there are {', '.join(sorted(Exact.FUNCTION_TABLE))}")
+    signature = spec["signature"]
+    variadic = signature[-1].get("variadic")
+    if given < len(signature) or (given > len(signature) and not variadic):
+        raise ValueError(f"{name}() takes {len(signature)}{' or more' if variadic else ''} arguments, not {given}")
+
+
+def _check_tree(node: Node) -> None:
+    """Refuse unknown functions, wrong numbers of arguments, and (RecursionError) a tree that is too deep to walk."""
     stack = [(node, 1)]
     while stack:
         here, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise RecursionError
         if here["type"] == "function_expression":
-            names.add(here["value"])
+            _check_call(here["value"], len(here["children"]))
         stack.extend((child, depth + 1) for child in here.get("children", ()) if isinstance(child, dict))
-    return names
 
 
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> tuple[Node, tuple[Path, ...], tuple[tuple[Path, Any], ...], Callable[[Any], Any] | None]:
     tree = _parse(text)
-    unknown = _survey(tree) - set(Exact.FUNCTION_TABLE)
-    if unknown:
-        raise ValueError(f"there is no function {min(unknown)}(); there are {', '.join(sorted(Exact.FUNCTION_TABLE))}")
+    _check_tree(tree)
     trace = Trace(tree)
     names = plain_path(tree)
     return tree, trace.paths, tuple(trace.comparisons), walk(names) if names and _PLAIN.fullmatch(text) else None

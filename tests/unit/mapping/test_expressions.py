@@ -108,7 +108,8 @@ def test_deep_nesting_is_refused_and_no_crash(text: str) -> None:
         ("nonsense(a)", "there is no function nonsense"),
         ("  ", "must not be empty"),
         ("`NaN`", "cannot be used"),
-        ("length(a, b)", "length"),
+        ("length(a, b)", "length() takes 1 arguments, not 2"),
+        ("present()", "present() takes 1 arguments, not 0"),
     ],
 )
 def test_a_wrong_expression_says_where_and_how_to_mend_it(text: str, said: str) -> None:
