@@ -30,6 +30,7 @@ from lifecyclehub.intake.keep import Arrival
 from lifecyclehub.intake.notices import Failed, due_notices, fail, notices_by_id, open_deliveries, open_notices
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.intake.split import Split, split
+from lifecyclehub.intake.sweep import swept_notices
 from lifecyclehub.jsonio import parse_strictly
 from lifecyclehub.messages import Delivery, Document, Notice, Ref
 from lifecyclehub.registry.runner import cut
@@ -99,7 +100,11 @@ class Intake:
                 json=parsed,
                 received_at=arrival.received_at,
             )
-            read: Any = await self._tools.runner.call(arrival.connector, connector.read, delivery)
+            read: Any = (
+                swept_notices(arrival.body)
+                if arrival.way == "sweep"
+                else await self._tools.runner.call(arrival.connector, connector.read, delivery)
+            )
             notices = tuple(self._as_row(arrival, position, one, connector.about) for position, one in enumerate(read))
             item = Split(delivery=arrival.id, at=now, notices=notices)
         except NotOurJson as error:

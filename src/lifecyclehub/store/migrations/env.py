@@ -1,0 +1,11 @@
+"""Runs migrations on the connection that `lifecyclehub.store.setup` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from lifecyclehub.store.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

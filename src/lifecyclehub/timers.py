@@ -1,0 +1,42 @@
+"""What time brings: APScheduler only ticks; what is due is read from the store, so a tick may be lost or come twice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+logger = logging.getLogger(__name__)
+
+Tick = Callable[[], Awaitable[None]]
+
+
+class Timers:
+    """Calls ticks again and again, never two of the same at once. A tick that fails is logged and comes again."""
+
+    def __init__(self) -> None:
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+
+    def every(self, seconds: float, name: str, tick: Tick) -> None:
+        """Call `tick` every so many seconds."""
+
+        async def guarded() -> None:
+            try:
+                await tick()
+            except Exception:
+                logger.exception("the tick %s failed; it comes again in %s s", name, seconds)
+
+        self._scheduler.add_job(
+            guarded, IntervalTrigger(seconds=seconds), id=name, name=name, max_instances=1, coalesce=True, misfire_grace_time=None
+        )
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Tick no more; a tick under way goes on to its end."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
