@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from lifecyclehub.connector.roles import ROLES
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.errors import MappingError
 from lifecyclehub.handoffs import load_handoffs
 from lifecyclehub.mapping import MappingSet, content_version, load_mappings, read_folder
 from lifecyclehub.registry.registry import Registry, default_mappings
+from lifecyclehub.rules import Rules
 from lifecyclehub.settings import Settings
 
 SHIPPED = "shipped"

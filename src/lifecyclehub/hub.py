@@ -16,7 +16,6 @@ from sqlalchemy import Connection, select, text
 
 from lifecyclehub.configuration import read_rules
 from lifecyclehub.dispatch.dispatcher import Dispatcher, Tools
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.directory import Directory, read_directory
 from lifecyclehub.intake.receive import Reception
@@ -25,6 +24,7 @@ from lifecyclehub.intake.work import Intake, nothing_left
 from lifecyclehub.ports import Clock, Ids, Randomness, SystemClock, SystemRandomness
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.registry.runner import PluginRunner
+from lifecyclehub.rules import Rules
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import check_schema, open_engine

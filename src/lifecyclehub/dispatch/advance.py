@@ -6,40 +6,22 @@ again before it is claimed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from lifecyclehub.dispatch.context import Subject, View
 from lifecyclehub.dispatch.prepared import Prepared, request_from_json
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.errors import MappingError
 from lifecyclehub.handoffs import Due, Effect, Handoff, idempotency_key
+from lifecyclehub.insight.view import Subject, View
+from lifecyclehub.insight.world import World
 from lifecyclehub.mapping import Undecided
 from lifecyclehub.messages import Key
+from lifecyclehub.rules import Rules
 from lifecyclehub.store.state import State
 from lifecyclehub.store.things import Row
 
 WAITING = ("planned", "held", "ready")
 _OVER = ("done", "cancelled")
-
-
-@dataclass(slots=True)
-class World:
-    """What an operation read besides the engagements: connections by id and the switches of handoffs."""
-
-    connections: Mapping[str, Row]
-    switches: Mapping[str, Row]
-
-    def go_live(self, handoff: str) -> datetime | None:
-        """Give since when a handoff acts, None while it is off."""
-        switch = self.switches.get(handoff)
-        return switch["go_live"] if switch is not None and switch["state"] == "on" else None
-
-    def playing(self, role: str) -> Row | None:
-        """Give the connection that plays a role: the oldest one with it."""
-        return next((one for one in self.connections.values() if role in one["roles"]), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from lifecyclehub.dispatch.lookup import Lookup
 from lifecyclehub.dispatch.perform import Flow, Performer
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.dispatch.upkeep import Advance, DueEffect, Parking, due_effects, expire, park, waiting_effects
 from lifecyclehub.ports import Clock, Ids, Randomness
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.registry.runner import PluginRunner
+from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.writer import Store, as_operation
 from lifecyclehub.vendor.client import Client

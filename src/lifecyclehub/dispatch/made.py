@@ -9,9 +9,9 @@ from sqlalchemy import Connection, bindparam, update
 
 from lifecyclehub.dispatch.claim import expect
 from lifecyclehub.dispatch.prepared import FIELDS_SENT
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.messages import Done
 from lifecyclehub.ports import Ids
+from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row, observed

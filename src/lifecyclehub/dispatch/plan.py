@@ -10,17 +10,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, or_, update
 
-from lifecyclehub.dispatch.advance import WAITING, Left, World, prepare
-from lifecyclehub.dispatch.context import Subject, View
+from lifecyclehub.dispatch.advance import WAITING, Left, prepare
 from lifecyclehub.dispatch.prepared import Prepared
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.dispatch.world import Effects, subject_of
 from lifecyclehub.errors import MappingError
 from lifecyclehub.handoffs import Due, Handoff, PlannedEffect, marker
+from lifecyclehub.insight.view import Subject, View
+from lifecyclehub.insight.world import World
 from lifecyclehub.mapping import Undecided
 from lifecyclehub.ports import Ids
+from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import State
 from lifecyclehub.store.things import Row
@@ -30,7 +31,7 @@ _effect = tables.effect
 _COLUMNS = ("state", "reason", "detail", "connection", "target", "creates", "done_at", "not_before")
 _MOVE = (
     update(_effect)
-    .where(_effect.c.id == bindparam("which"), _effect.c.state.in_(("planned", "held", "ready", "cancelled")))
+    .where(_effect.c.id == bindparam("which"), or_(*(_effect.c.state == one for one in (*WAITING, "cancelled"))))
     .values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
 )
 _KINDS = ("deal", "project", "ticket")

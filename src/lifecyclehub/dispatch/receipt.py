@@ -13,9 +13,9 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from lifecyclehub.dispatch.made import Made
 from lifecyclehub.dispatch.prepared import Receipt
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Found, Refused, Retry, Unknown
 from lifecyclehub.ports import Clock, Ids, Randomness
+from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import rows
 from lifecyclehub.store.things import Row

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, select, update
 
 from lifecyclehub.dispatch.plan import Planner, advance_effects
 from lifecyclehub.dispatch.prepared import Prepared
-from lifecyclehub.dispatch.rules import Rules
-from lifecyclehub.dispatch.world import Effects, read_world
+from lifecyclehub.dispatch.world import Effects
+from lifecyclehub.insight.world import read_world
 from lifecyclehub.ports import Clock, Ids
+from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.upsert import insert_all
 

@@ -1,26 +1,15 @@
-"""Reading what every operation of steps 6 to 8 needs besides engagements: small tables, read whole."""
+"""Effects as operations of steps 6 to 8 read them: with the locked state of what they are about."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from lifecyclehub.dispatch.advance import World
-from lifecyclehub.dispatch.context import Subject
+from lifecyclehub.insight.view import Subject
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
 from lifecyclehub.store.things import Row
-
-_CONNECTIONS = select(tables.connection).order_by(tables.connection.c.id)
-_SWITCHES = select(tables.handoff)
-
-
-def read_world(conn: Connection) -> World:
-    """Read the connections and the switches of the handoffs."""
-    connections = {row["id"]: dict(row) for row in conn.execute(_CONNECTIONS).mappings()}
-    switches = {row["id"]: dict(row) for row in conn.execute(_SWITCHES).mappings()}
-    return World(connections, switches)
 
 
 class Effects:

@@ -14,14 +14,14 @@ from sqlalchemy import Connection, bindparam, update
 
 from lifecyclehub.dispatch.plan import Planner
 from lifecyclehub.dispatch.prepared import Prepared
-from lifecyclehub.dispatch.rules import Rules
-from lifecyclehub.dispatch.world import read_world
 from lifecyclehub.handoffs import Derived
+from lifecyclehub.insight.world import read_world
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.settle import Settle, end_notices
 from lifecyclehub.intake.waiting import join_waiting_tickets
 from lifecyclehub.model import Money
 from lifecyclehub.ports import Clock, Ids
+from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
 from lifecyclehub.store.things import Row, nested

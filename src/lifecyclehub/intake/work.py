@@ -10,7 +10,6 @@ from typing import Any
 from lifecyclehub.connector import About, Connector
 from lifecyclehub.dispatch.dispatcher import Dispatcher, Pause, Tools, pause
 from lifecyclehub.dispatch.perform import Flow
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.errors import (
     CallFailed,
     ConfigurationError,
@@ -25,7 +24,7 @@ from lifecyclehub.errors import (
 )
 from lifecyclehub.intake.decide import SettleAndDecide
 from lifecyclehub.intake.directory import Directory
-from lifecyclehub.intake.fetch import document_from_json, gone, observe, whole_document_as_json
+from lifecyclehub.intake.fetch import gone, observe
 from lifecyclehub.intake.keep import Arrival
 from lifecyclehub.intake.notices import Failed, due_notices, fail, notices_by_id, open_deliveries, open_notices
 from lifecyclehub.intake.observation import Observation
@@ -34,6 +33,8 @@ from lifecyclehub.intake.sweep import swept_notices
 from lifecyclehub.jsonio import parse_strictly
 from lifecyclehub.messages import Delivery, Document, Notice, Ref
 from lifecyclehub.registry.runner import cut
+from lifecyclehub.rules import Rules
+from lifecyclehub.store.documents import document_from_json, whole_document_as_json
 from lifecyclehub.store.things import Row
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.retry import next_try

@@ -9,8 +9,8 @@ from typing import Any
 
 from lifecyclehub.billing import Charge, Invoice, InvoiceLine, due_charges
 from lifecyclehub.billing import Subject as BilledSubject
-from lifecyclehub.dispatch.rules import Rules
 from lifecyclehub.model import Money
+from lifecyclehub.rules import Rules
 from lifecyclehub.store.state import State
 from lifecyclehub.store.things import Row, nested
 

@@ -1,0 +1,1 @@
+"""What the hub knows and why, read only: status, explain, client and engagement views."""

@@ -1,0 +1,44 @@
+"""A vendor's document as notices and snapshots keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from lifecyclehub.messages import Document
+
+
+def document_as_json(document: Document) -> dict[str, Any]:
+    """Write a document, without what came along, as a snapshot keeps it."""
+    return {
+        "kind": document.kind,
+        "id": document.id,
+        "account": document.account,
+        "version": document.version,
+        "changed_at": document.changed_at,
+        "data": document.data,
+        "marker": document.marker,
+        "url": document.url,
+    }
+
+
+def whole_document_as_json(document: Document) -> dict[str, Any]:
+    """Write a document with what came along, as a notice keeps it."""
+    return document_as_json(document) | {"related": [whole_document_as_json(one) for one in document.related]}
+
+
+def document_from_json(kept: Mapping[str, Any]) -> Document:
+    """Read a kept document."""
+    changed = kept.get("changed_at")
+    return Document(
+        kind=kept["kind"],
+        id=kept["id"],
+        account=kept.get("account"),
+        version=kept.get("version"),
+        changed_at=datetime.fromisoformat(changed) if changed else None,
+        data=kept["data"],
+        related=tuple(document_from_json(one) for one in kept.get("related", ())),
+        marker=kept.get("marker"),
+        url=kept.get("url"),
+    )
