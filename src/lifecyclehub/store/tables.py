@@ -280,6 +280,15 @@ grant = Table(
     Column("auth", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+api_token = Table(
+    "api_token",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("last_used", Instant),
+)
 connection = Table(
     "connection",
     metadata,

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from lifecyclehub.errors import DeliveryRejected
 from lifecyclehub.hub import Hub
 from lifecyclehub.intake.receive import MAX_BODY, Incoming
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
+from lifecyclehub.web.answers import problem
 
 READ_S = 10.0
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -27,12 +28,6 @@ async def _body(request: Request) -> bytes:
         if size > MAX_BODY:
             break
     return b"".join(chunks)
-
-
-def problem(status: int, title: str, detail: str, **more: object) -> JSONResponse:
-    """Give a problem detail (RFC 9457)."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return JSONResponse(body, status, media_type="application/problem+json")
 
 
 def hooks_route(hub: Callable[[], Hub]) -> Route:
@@ -62,7 +57,7 @@ def hooks_route(hub: Callable[[], Hub]) -> Route:
             answer = await one.reception.receive(incoming)
         except DeliveryRejected as rejection:
             # The sender learns what is wrong with its request, never what we verified it against.
-            if rejection.status == 401:  # noqa: PLR2004 (vendors check for a 401 without a body)
+            if rejection.status == 401:  # vendors check for a 401 without a body
                 return Response(status_code=401)
             return problem(rejection.status, rejection.reason, rejection.detail)
         except (StoreBusy, StoreClosed):

@@ -1,0 +1,77 @@
+"""Setting up a home: key, database, installation, shipped files, first token. Safe to repeat; what is there stays."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, select, update
+
+from lifecyclehub.admin.tokens import make_token
+from lifecyclehub.configuration import copy_shipped
+from lifecyclehub.ports import Clock, Ids, Randomness, SystemClock, SystemRandomness
+from lifecyclehub.settings import Settings
+from lifecyclehub.store import tables
+from lifecyclehub.store.database import open_engine
+from lifecyclehub.store.upsert import insert_all
+from lifecyclehub.vault import Vault
+from lifecyclehub.vault.vault import KEY_VARIABLE
+
+FIRST_TOKEN = "first"  # noqa: S105 (its name, not itself)
+
+
+@dataclass(frozen=True, slots=True)
+class Initialized:
+    """What setting up made. `new`: there was no installation before. `token`: for the API, only when it was just made."""
+
+    home: Path
+    installation: str
+    new: bool
+    files: tuple[Path, ...]
+    token: str | None
+
+
+def init_home(settings: Settings, *, clock: Clock | None = None, randomness: Randomness | None = None) -> Initialized:
+    """Make a home ready, or bring one up to date. Raises ConfigurationError that says how to mend what is wrong."""
+    from lifecyclehub.store.setup import upgrade  # Alembic is needed nowhere else
+
+    clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
+    ids = Ids(clock, randomness)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.env.get(KEY_VARIABLE) and not (settings.home / "key").exists():
+        Vault.create(settings.home)
+    Vault.open(settings.home, settings.env)
+    engine = open_engine(settings.database)
+    try:
+        upgrade(engine)
+        with engine.begin() as conn:
+            installation, new = _installation(conn, settings, ids, clock)
+            has_token = conn.execute(select(tables.api_token.c.id)).first() is not None
+            token = None if has_token or not new else make_token(conn, FIRST_TOKEN, ids, randomness, clock.now())
+    finally:
+        engine.dispose()
+    return Initialized(settings.home, installation, new, tuple(copy_shipped(settings.mappings)), token)
+
+
+def _installation(conn: Connection, settings: Settings, ids: Ids, clock: Clock) -> tuple[str, bool]:
+    known: str | None = conn.execute(select(tables.installation.c.id)).scalar()
+    if known is not None:
+        return known, False
+    row = {"id": ids.new("ins"), "host_fingerprint": host_fingerprint(settings.home), "created_at": clock.now()}
+    insert_all(conn, tables.installation, [row])
+    return str(row["id"]), True
+
+
+def host_fingerprint(home: Path) -> str:
+    """Give a name of this machine and home: a copy elsewhere must not write to the tools by accident."""
+    machine = Path("/etc/machine-id")
+    name = machine.read_text("ascii", "replace").strip() if machine.is_file() else f"{uuid.getnode():012x}"
+    return hashlib.sha256(f"{name}\n{home.resolve()}".encode()).hexdigest()
+
+
+def touch_configuration(conn: Connection) -> None:
+    """Count a change of the configuration, so that a running hub notices and looks at everything that waits with it."""
+    table = tables.installation
+    conn.execute(update(table).values(configured=table.c.configured + 1))

@@ -1,0 +1,77 @@
+"""Tokens for the API: shown once when they are made; the database keeps only their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, or_, select, update
+
+from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.ports import Ids, Randomness
+from lifecyclehub.store import tables
+from lifecyclehub.store.upsert import insert_all
+
+PREFIX = "lch_"
+_BYTES = 32
+_NOTED_EVERY = timedelta(hours=1)
+_table = tables.api_token
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token as it may be shown: everything but itself."""
+
+    id: str
+    name: str
+    created_at: datetime
+    last_used: datetime | None
+
+
+def hash_of(token: str) -> str:
+    """Give what the database keeps of a token. 256 random bits need no salt and no slow hash."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def make_token(conn: Connection, name: str, ids: Ids, randomness: Randomness, now: datetime) -> str:
+    """Make a token with a name that people recognise, and give it: it cannot be shown again. Raises ConfigurationError."""
+    if conn.execute(select(_table.c.id).where(_table.c.name == name)).first() is not None:
+        raise ConfigurationError(f"there is a token named {name!r} already.", mend="Give it another name, or revoke that one.")
+    token = PREFIX + urlsafe_b64encode(randomness.bytes(_BYTES)).decode().rstrip("=")
+    row = {"id": ids.new("tok"), "name": name, "hash": hash_of(token), "created_at": now, "last_used": None}
+    insert_all(conn, _table, [row])
+    return token
+
+
+def revoke_token(conn: Connection, name: str) -> bool:
+    """Take a token's power away. False when there is none with that name."""
+    return bool(conn.execute(delete(_table).where(_table.c.name == name)).rowcount)
+
+
+def list_tokens(conn: Connection) -> list[Token]:
+    """Give all tokens, oldest first."""
+    columns = (_table.c.id, _table.c.name, _table.c.created_at, _table.c.last_used)
+    return [Token(*row) for row in conn.execute(select(*columns).order_by(_table.c.id))]
+
+
+def token_of(conn: Connection, presented: str) -> Token | None:
+    """Give the token that was presented, None for an unknown one. The look-up is by hash, so its time tells nothing."""
+    columns = (_table.c.id, _table.c.name, _table.c.created_at, _table.c.last_used)
+    row = conn.execute(select(*columns).where(_table.c.hash == hash_of(presented))).first()
+    return Token(*row) if row is not None else None
+
+
+def use_is_worth_noting(token: Token, now: datetime) -> bool:
+    """Tell whether the last use on record is so old that this one should be written down."""
+    return token.last_used is None or now - token.last_used >= _NOTED_EVERY
+
+
+def note_use(conn: Connection, items: Sequence[tuple[str, datetime]]) -> list[None]:
+    """Write down when tokens (by id) were used."""
+    for token, at in items:
+        older = or_(_table.c.last_used.is_(None), _table.c.last_used < at)
+        conn.execute(update(_table).where(_table.c.id == token, older).values(last_used=at))
+    return [None] * len(items)

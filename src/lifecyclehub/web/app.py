@@ -1,0 +1,89 @@
+"""The web application: the hooks, health, the API. It starts the hub and stops it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lifecyclehub import __version__
+from lifecyclehub.errors import HubError
+from lifecyclehub.hub import Hub
+from lifecyclehub.store import tables
+from lifecyclehub.web.answers import SafeHeaders, problem
+from lifecyclehub.web.hooks import hooks_route
+
+DESCRIPTION = """
+What this lifecyclehub knows, and why: clients, engagements with their timeline, what came in, what was done in the tools.
+
+Every request carries a token: `Authorization: Bearer lch_…`. `lifecyclehub tokens make <name>` makes one.
+Lists come in pages: pass `next` of an answer as `cursor` to go on. Money is whole minor units with an ISO 4217
+currency, times are UTC. What goes wrong is a problem detail (RFC 9457) whose `detail` says what to do.
+""".strip()
+
+
+class _Holder:
+    """Holds the running hub for the routes."""
+
+    def __init__(self) -> None:
+        self.hub: Hub | None = None
+
+    def __call__(self) -> Hub:
+        if self.hub is None:
+            raise HubError("the hub is not running")
+        return self.hub
+
+
+def create_app(hub_factory: Callable[[], Hub]) -> FastAPI:
+    """Make the application. Its lifespan makes the hub, starts it and stops it; ConfigurationError comes through."""
+    holder = _Holder()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        hub = holder.hub = hub_factory()
+        try:
+            await hub.start()
+            yield
+        finally:
+            await hub.stop()
+
+    app = FastAPI(
+        title="lifecyclehub",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.state.hub = holder
+    app.add_middleware(SafeHeaders)
+    app.router.routes += [hooks_route(holder), Route("/healthz", _alive), Route("/readyz", _ready)]
+    return app
+
+
+async def _alive(_: Request) -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"status": "alive"})
+
+
+def _look(conn: Connection) -> None:
+    conn.execute(select(tables.installation.c.id)).first()
+
+
+async def _ready(request: Request) -> Response:
+    """Say whether deliveries are taken: the hub has started, is not stopping, and its database answers."""
+    hub: Hub | None = request.app.state.hub.hub
+    try:
+        if hub is not None and hub.ready:
+            await hub.store.read(_look)
+            return JSONResponse({"status": "ready"})
+    except (SQLAlchemyError, HubError):
+        return problem(503, "Not ready", "The database does not answer.")
+    return problem(503, "Not ready", "The hub is starting or stopping.")
