@@ -15,7 +15,7 @@ from lifecyclehub.store.things import Row
 _notice = tables.notice
 _FAILED = (
     update(_notice)
-    .where(_notice.c.id == bindparam("which"), _notice.c.state.in_(("open", "held")))
+    .where(_notice.c.id == bindparam("which"), or_(_notice.c.state == "open", _notice.c.state == "held"))
     .values(
         state=bindparam("new_state"),
         reason=bindparam("new_reason"),
