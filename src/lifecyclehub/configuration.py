@@ -37,9 +37,7 @@ def read_rules(registry: Registry, settings: Settings, installation: str) -> Rul
     """Read and check mappings, handoffs, lifecycle and tables. Raises MappingError for the first thing that is wrong."""
     folder = settings.mappings
     mappings = read_mappings(registry, folder)
-    handoffs = load_handoffs(
-        _text(folder, "handoffs.toml"), _tables(folder), _text(folder, "lifecycle.toml"), action_inputs()
-    )
+    handoffs = load_handoffs(_text(folder, "handoffs.toml"), _tables(folder), _text(folder, "lifecycle.toml"), action_inputs())
     version = content_version([handoffs.version, {name: one.version for name, one in mappings.items()}])
     return Rules(
         version=version,

@@ -15,7 +15,8 @@ from typing import IO, Any
 from sqlalchemy import Connection, select, text
 
 from lifecyclehub.configuration import read_rules
-from lifecyclehub.dispatch.dispatcher import Dispatcher, Tools
+from lifecyclehub.dispatch.dispatcher import Dispatcher
+from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.directory import Directory, read_directory
 from lifecyclehub.intake.receive import Reception
@@ -79,7 +80,10 @@ class Hub:
         self.store = Store(self.engine)
         self.runner = PluginRunner()
         self.client = Client(
-            clock=self.clock, randomness=self.randomness, grants=StoredGrants(self.store, self.vault, self.clock), transport=transport
+            clock=self.clock,
+            randomness=self.randomness,
+            grants=StoredGrants(self.store, self.vault, self.clock),
+            transport=transport,
         )
         self._targets: dict[str, Target] = {}
         self.tools = Tools(

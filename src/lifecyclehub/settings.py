@@ -82,7 +82,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _checked(key: str, value: Any, where: str) -> Any:
     if _KEYS[key] is int:
-        if not str(value).isdigit() or not 0 < int(value) < 65536:  # noqa: PLR2004
+        if not str(value).isdigit() or not 0 < int(value) < 65536:
             raise ConfigurationError(f"{value!r} is no port.", where=where, mend="Give a number from 1 to 65535.")
         return int(value)
     if not isinstance(value, str):

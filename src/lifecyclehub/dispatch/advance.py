@@ -44,7 +44,9 @@ def prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Left
         return stopped
     connection = world.connections.get(row["connection"]) if row["connection"] else world.playing(row["role"])
     if connection is None:
-        return Left("held", "connection", f"no connection plays the role {row['role']}; add one with `lifecyclehub connections add`")
+        return Left(
+            "held", "connection", f"no connection plays the role {row['role']}; add one with `lifecyclehub connections add`"
+        )
     row["connection"] = connection["id"]
     if connection["state"] != "active":
         return Left("held", "connection", f"the connection {connection['name']} is paused: {connection['reason']}")

@@ -107,7 +107,13 @@ class TakeClaims:
         lines = claim.prepared.input["lines"]
         invoice = self._ids.new("inv")
         total = sum(line["amount"]["minor"] for line in lines)
-        columns = {"id": invoice, "client": row["client"], "engagement": row["engagement"], "status": "drafting", "kind": "invoice"}
+        columns = {
+            "id": invoice,
+            "client": row["client"],
+            "engagement": row["engagement"],
+            "status": "drafting",
+            "kind": "invoice",
+        }
         columns |= {"total_minor": total, "total_currency": claim.prepared.input["currency"], "fields": {}}
         insert_all(conn, tables.invoice, [columns])
         insert_all(

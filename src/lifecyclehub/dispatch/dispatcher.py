@@ -3,63 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.lookup import Lookup
 from lifecyclehub.dispatch.perform import Flow, Performer
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
+from lifecyclehub.dispatch.tools import Pause, Tools, pause
 from lifecyclehub.dispatch.upkeep import Advance, DueEffect, Parking, due_effects, expire, park, waiting_effects
-from lifecyclehub.ports import Clock, Ids, Randomness
-from lifecyclehub.registry.registry import Registry
-from lifecyclehub.registry.runner import PluginRunner
 from lifecyclehub.rules import Rules
-from lifecyclehub.store import tables
-from lifecyclehub.store.writer import Store, as_operation
-from lifecyclehub.vendor.client import Client
-from lifecyclehub.vendor.target import Target
+from lifecyclehub.store.writer import as_operation
 
 _CHUNK = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A connection that needs new credentials, and the vendor's words."""
-
-    connection: str
-    reason: str
-
-
-def _pause(conn: Connection, item: Pause) -> None:
-    statement = update(tables.connection).where(tables.connection.c.id == item.connection)
-    conn.execute(statement.values(state="paused", reason=item.reason[:500]))
 
 
 def _open_held(conn: Connection, effect: str) -> list[str]:
     return held_notices(conn, [effect])
 
 
-pause = as_operation(_pause)
 open_held = as_operation(_open_held)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What the dispatcher works with; made once, by the hub."""
-
-    store: Store
-    registry: Registry
-    runner: PluginRunner
-    client: Client
-    clock: Clock
-    ids: Ids
-    randomness: Randomness
-    holder: str
-    installation: str
-    targets: Callable[[str], Awaitable[Target]]
 
 
 class Dispatcher:
@@ -76,19 +40,7 @@ class Dispatcher:
         self.rules = rules
         self._advance = Advance(rules, tools.ids, tools.clock)
         self._receipts = WriteReceipts(rules, tools.ids, tools.clock, tools.randomness)
-        self._performer = Performer(
-            store=tools.store,
-            registry=tools.registry,
-            runner=tools.runner,
-            client=tools.client,
-            clock=tools.clock,
-            holder=tools.holder,
-            targets=tools.targets,
-            claims=TakeClaims(tools.ids, tools.clock),
-            receive=self.receive,
-            again=self.advance,
-            park=self._park,
-        )
+        self._performer = Performer(tools, TakeClaims(tools.ids, tools.clock), self.receive, self.advance, self._park)
         self._lookup = Lookup(tools, self._performer, self.receive, self._park)
 
     def submit(self, prepared: Iterable[Prepared]) -> None:

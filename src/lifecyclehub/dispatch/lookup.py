@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from lifecyclehub.connector import Action, Marker, NativeKey, Natural, Never, UniqueId
 from lifecyclehub.dispatch.perform import Performer
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
+from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.dispatch.upkeep import DueEffect
 from lifecyclehub.errors import CallFailed, ConfigurationError, HubError, NeedsReauthorization
 from lifecyclehub.handoffs import idempotency_key
@@ -21,9 +22,6 @@ from lifecyclehub.store.things import Row
 from lifecyclehub.store.writer import as_operation
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.target import Target
-
-if TYPE_CHECKING:
-    from lifecyclehub.dispatch.dispatcher import Tools
 
 _GRACE_S = 5.0
 _AGAIN_S = 2.0

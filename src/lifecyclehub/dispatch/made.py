@@ -17,7 +17,9 @@ from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row, observed
 from lifecyclehub.store.upsert import insert_all, insert_new, put_all
 
-_BUMP = update(tables.engagement).where(tables.engagement.c.id == bindparam("which")).values(version=tables.engagement.c.version + 1)
+_BUMP = (
+    update(tables.engagement).where(tables.engagement.c.id == bindparam("which")).values(version=tables.engagement.c.version + 1)
+)
 _INVOICE_DRAFTED = update(tables.invoice).where(tables.invoice.c.id == bindparam("which")).values(status="draft")
 
 
@@ -110,7 +112,9 @@ class Made:
 
     def double(self, effect: Row, outcome: Done) -> None:
         """A late answer tells of a second record: shown, never silent."""
-        detail = f"a late answer says that {outcome.record_id} was made too; {effect['record_id'] or 'no record'} was taken for it"
+        detail = (
+            f"a late answer says that {outcome.record_id} was made too; {effect['record_id'] or 'no record'} was taken for it"
+        )
         self._findings.append(
             {
                 "id": self._ids.new("fin"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,14 @@ from pydantic import BaseModel
 from lifecyclehub.connector import Action, Natural
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
+from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginHangs, PluginRaised, TryAgain
 from lifecyclehub.messages import Absent, CannotTell, Done, Found, Outcome, Reply, Request, Retry, Unknown
-from lifecyclehub.ports import Clock
-from lifecyclehub.registry.registry import Registry
-from lifecyclehub.registry.runner import PluginRunner, cut
-from lifecyclehub.store.writer import Store
+from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
-from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.target import Target
+
+logger = logging.getLogger(__name__)
 
 _MARGIN_S = 1.0  # a request that begins with less time left than this is not begun
 _KEPT_REPLY = 2_000
@@ -41,22 +41,13 @@ class Performer:
 
     def __init__(
         self,
-        *,
-        store: Store,
-        registry: Registry,
-        runner: PluginRunner,
-        client: Client,
-        clock: Clock,
-        holder: str,
-        targets: Callable[[str], Awaitable[Target]],
+        tools: Tools,
         claims: TakeClaims,
         receive: Callable[[Receipt], Awaitable[None]],
         again: Callable[[Iterable[str]], Awaitable[None]],
         park: Callable[[str, str, str], Awaitable[None]],
     ) -> None:
-        self._store, self._registry, self._runner, self._client, self._clock = store, registry, runner, client, clock
-        self._holder, self._targets, self._claims = holder, targets, claims
-        self._receive, self._again, self._park = receive, again, park
+        self._tools, self._claims, self._receive, self._again, self._park = tools, claims, receive, again, park
 
     async def perform(self, prepared: Prepared) -> None:
         """Take one effect from prepared to its receipt. Never raises for what a vendor or a plugin does."""
@@ -65,12 +56,12 @@ class Performer:
         request = prepared.frozen
         if request is None:
             try:
-                request = await self._runner.call(prepared.connector, action.render, value, prepared.body, prepared.key)
+                request = await self._tools.runner.call(prepared.connector, action.render, value, prepared.body, prepared.key)
             except (PluginHangs, PluginRaised) as error:
                 await self._park(prepared.effect, "plugin", str(error))
                 return
         try:
-            target = await self._targets(prepared.connection)
+            target = await self._tools.targets(prepared.connection)
         except ConfigurationError as error:
             await self._park(prepared.effect, "connection", str(error))
             return
@@ -81,13 +72,15 @@ class Performer:
     ) -> None:
         sending_s = min(request.timeout_s or target.timeout_s, target.timeout_s)
         # Taken before the claim is queued: however long the queue, what is sent is sent within the deadline on record.
-        deadline = self._clock.monotonic() + sending_s
-        claimed = await self._store.run(self._claims, Claim(prepared=prepared, request=request, holder=self._holder, sending_s=sending_s))
+        deadline = self._tools.clock.monotonic() + sending_s
+        claimed = await self._tools.store.run(
+            self._claims, Claim(prepared=prepared, request=request, holder=self._tools.holder, sending_s=sending_s)
+        )
         if claimed.verdict == "again":
             await self._again([prepared.effect])
         if claimed.verdict != "go":
             return
-        began = self._clock.now()
+        began = self._tools.clock.now()
         twin = await self._twin(action, value, prepared, target) if action.adopts_twin else None
         answer = twin or await self._send(action, request, target, deadline)
         await self._receive(
@@ -121,11 +114,15 @@ class Performer:
             case CannotTell(reason):
                 return Answer(Retry(f"could not look whether it is there already: {reason}"), bytes_sent=False)
 
-    async def look(self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target) -> Found | Absent | CannotTell:
+    async def look(
+        self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target
+    ) -> Found | Absent | CannotTell:
         """Look whether it was done. Whatever fails on the way is *cannot tell*, never absence."""
-        call = HubCall(self._client, target)
+        call = HubCall(self._tools.client, target)
         try:
-            return await cut(prepared.connector, f"{action.name}.find", action.find(call, value, prepared.key), 2 * target.timeout_s)
+            return await cut(
+                prepared.connector, f"{action.name}.find", action.find(call, value, prepared.key), 2 * target.timeout_s
+            )
         except NeedsReauthorization:
             raise
         except (TryAgain, Forbidden, PluginRaised, ConfigurationError) as error:
@@ -134,7 +131,7 @@ class Performer:
             return CannotTell(f"{type(error).__name__}: {error}")
 
     async def _send(self, action: Action[Any], request: Request, target: Target, deadline: float) -> Answer:
-        if self._clock.monotonic() > deadline - _MARGIN_S:
+        if self._tools.clock.monotonic() > deadline - _MARGIN_S:
             return Answer(Retry("the deadline passed before anything was sent", 0.0), bytes_sent=False)
         sent = False
 
@@ -143,7 +140,7 @@ class Performer:
             sent = True
 
         try:
-            reply = await self._client.send(target, request, deadline_monotonic=deadline, on_sent=left)
+            reply = await self._tools.client.send(target, request, deadline_monotonic=deadline, on_sent=left)
         except TryAgain as error:
             nothing_done = not error.sent or isinstance(action.once, Natural)
             outcome: Outcome = Retry(error.reason, error.after) if nothing_done else Unknown(error.reason)
@@ -156,7 +153,7 @@ class Performer:
 
     async def _judged(self, action: Action[Any], reply: Reply, request: Request, target: Target) -> Answer:
         try:
-            outcome = await self._runner.call(target.about.id, action.judge, reply, request)
+            outcome = await self._tools.runner.call(target.about.id, action.judge, reply, request)
         except (PluginHangs, PluginRaised) as error:
             outcome = Unknown(str(error))
         if isinstance(outcome, Done) and outcome.record_id is None and action.creates is not None:
@@ -164,7 +161,7 @@ class Performer:
         return Answer(outcome, bytes_sent=True, reply=reply)
 
     def _action(self, prepared: Prepared) -> Action[Any]:
-        action = self._registry.get(prepared.connector).about.action(prepared.action)
+        action = self._tools.registry.get(prepared.connector).about.action(prepared.action)
         assert action is not None  # noqa: S101 (prepared only for actions that the connector has)
         return action
 
@@ -189,7 +186,10 @@ class Flow:
 
     async def _within(self, work: Awaitable[None]) -> None:
         async with self._gate:
-            await work
+            try:
+                await work
+            except Exception:
+                logger.exception("work ended in an error; what it was about stays in the store and is taken up again")
 
     @property
     def busy(self) -> int:

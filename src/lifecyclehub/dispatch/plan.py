@@ -172,7 +172,11 @@ class Planner:
                 "subject": subject.id,
                 "about": f"{handoff.id}: {code}",
                 "detail": reason,
-                "facts": {"handoff": handoff.id, "code": code, "title": subject.thing.get("title") or subject.thing.get("subject")},
+                "facts": {
+                    "handoff": handoff.id,
+                    "code": code,
+                    "title": subject.thing.get("title") or subject.thing.get("subject"),
+                },
                 "at": self._now,
             }
         )
@@ -228,11 +232,8 @@ class Planner:
         insert_new(self._conn, tables.finding, self._findings)
 
 
-_NEW_COLUMNS = (
-    "id key handoff name subject_kind subject item round round_by cause_kind cause engagement client role action connection "
-    "target creates thing marker state reason detail applied_set revision epoch attempts first_failed_at fact_at planned_at "
-    "done_at not_before"
-).split()
+_LATER = ("input", "body", "holder", "claimed_at", "deadline", "handle", "record_id", "address")  # written by claims and receipts
+_NEW_COLUMNS = [column.name for column in _effect.columns if column.name not in _LATER]
 
 
 def _with_target(ready: Prepared, target: str | None) -> Prepared:

@@ -23,12 +23,20 @@ from lifecyclehub.store.upsert import insert_all
 from lifecyclehub.vendor.retry import next_try
 
 _effect = tables.effect
-_COLUMNS = ("state", "reason", "detail", "not_before", "attempts", "first_failed_at", "handle", "record_id", "address", "done_at", "thing")
-_WRITE = (
-    update(_effect)
-    .where(_effect.c.id == bindparam("which"))
-    .values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
+_COLUMNS = (
+    "state",
+    "reason",
+    "detail",
+    "not_before",
+    "attempts",
+    "first_failed_at",
+    "handle",
+    "record_id",
+    "address",
+    "done_at",
+    "thing",
 )
+_WRITE = update(_effect).where(_effect.c.id == bindparam("which")).values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
 _CHECK_AGAIN_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 
@@ -51,7 +59,9 @@ class WriteReceipts:
                 changed[row["id"]] = row
         made.write()
         if changed:
-            conn.execute(_WRITE, [{"which": row["id"], **{f"new_{name}": row[name] for name in _COLUMNS}} for row in changed.values()])
+            conn.execute(
+                _WRITE, [{"which": row["id"], **{f"new_{name}": row[name] for name in _COLUMNS}} for row in changed.values()]
+            )
         woken = self._woken(conn, changed)
         return [woken.get(one.effect, []) for one in receipts]
 
@@ -82,26 +92,38 @@ class WriteReceipts:
             return False
         if one.epoch != row["epoch"] and not isinstance(outcome, Done):
             return False  # an older sending's failure says nothing about the present one
-        match outcome:
-            case Done():
+        self._move(one, row, made, now)
+        return True
+
+    def _move(self, one: Receipt, row: Row, made: Made, now: datetime) -> None:
+        match one.outcome:
+            case Done() as outcome:
                 self._done(row, outcome, made, now)
+            case Found(records):
+                self._found(row, records, made, now)
             case Accepted(handle):
-                row |= {"handle": handle, "not_before": now + timedelta(seconds=self._check_after(row)), "attempts": row["attempts"] + 1}
+                row |= {
+                    "handle": handle,
+                    "not_before": now + timedelta(seconds=self._check_after(row)),
+                    "attempts": row["attempts"] + 1,
+                }
+            case None:
+                row |= {"state": "held", "reason": "connection", "detail": one.detail, "not_before": None}
+            case _:
+                self._not_done(one.outcome, row, now)
+
+    def _not_done(self, outcome: Refused | Retry | Unknown | Absent | CannotTell, row: Row, now: datetime) -> None:
+        match outcome:
             case Refused(reason, exists):
                 self._refused(row, reason, exists=exists, now=now)
             case Retry(reason, after):
                 self._again(row, reason, after, now)
             case Unknown(reason):
                 row |= {"state": "in doubt", "reason": "unknown outcome", "detail": reason, "not_before": now}
-            case Found(records):
-                self._found(row, records, made, now)
             case Absent():
                 self._absent(row, now)
             case CannotTell(reason):
                 self._cannot_tell(row, reason, now)
-            case None:
-                row |= {"state": "held", "reason": "connection", "detail": one.detail, "not_before": None}
-        return True
 
     def _check_after(self, row: Row) -> float:
         return _CHECK_AGAIN_S[min(row["attempts"], len(_CHECK_AGAIN_S) - 1)]
@@ -132,7 +154,12 @@ class WriteReceipts:
             self._done(row, records[0], made, now)
             return
         names = ", ".join(str(one.url or one.record_id) for one in records)
-        row |= {"state": "parked", "reason": "several found", "detail": f"a person must say which one it is: {names}", "not_before": None}
+        row |= {
+            "state": "parked",
+            "reason": "several found",
+            "detail": f"a person must say which one it is: {names}",
+            "not_before": None,
+        }
 
     def _absent(self, row: Row, now: datetime) -> None:
         if row["reason"] == "exists already":
@@ -156,7 +183,9 @@ class WriteReceipts:
         done = {one for one, row in changed.items() if row["state"] == "done"}
         for row in rows(conn, tables.need, "needed", done):
             woken[row["needed"]].append(row["effect"])
-        free: dict[str, str] = {row["target"]: one for one, row in changed.items() if row["target"] and row["state"] != "in flight"}
+        free: dict[str, str] = {
+            row["target"]: one for one, row in changed.items() if row["target"] and row["state"] != "in flight"
+        }
         if free:
             statement = (
                 select(_effect.c.target, _effect.c.id)

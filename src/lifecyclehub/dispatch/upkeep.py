@@ -136,7 +136,12 @@ def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> li
         statement = (
             update(_effect)
             .where(_effect.c.state == "in flight", _effect.c.handle.is_(None), old)
-            .values(state="in doubt", reason="no answer", detail="the sending was never answered, or nobody was there to hear it", not_before=at)
+            .values(
+                state="in doubt",
+                reason="no answer",
+                detail="the sending was never answered, or nobody was there to hear it",
+                not_before=at,
+            )
         )
         counts.append(conn.execute(statement).rowcount)
     return counts

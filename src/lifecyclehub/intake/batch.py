@@ -20,7 +20,15 @@ RecordKey = tuple[str, str, str]
 
 # Columns that a new row has, so that all rows of a table have the same ones (one executemany).
 _EMPTY: dict[str, Row] = {
-    "client": {"kind": None, "name": None, "standing": "lead", "standing_since": None, "currency": None, "terms": None, "parent": None},
+    "client": {
+        "kind": None,
+        "name": None,
+        "standing": "lead",
+        "standing_since": None,
+        "currency": None,
+        "terms": None,
+        "parent": None,
+    },
     "contact": {"client": None, "name": None, "email": None},
     "deal": {
         "engagement": None,
@@ -146,7 +154,9 @@ class Batch:
         """Make or change a link."""
         row = self.links.get(key)
         if row is None:
-            empty = dict.fromkeys(("thing_kind", "thing", "address", "version", "changed_at", "fetched_at", "deleted_at", "merged_into"))
+            empty = dict.fromkeys(
+                ("thing_kind", "thing", "address", "version", "changed_at", "fetched_at", "deleted_at", "merged_into")
+            )
             row = self.links[key] = {"connection": key[0], "kind": key[1], "record_id": key[2], **empty}
         row.update(columns)
         self._links.add(key)

@@ -169,7 +169,9 @@ def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Co
     for client in rows(conn, tables.client, "id", clients):
         facts = {
             "client": {name: client[name] for name in ("id", "kind", "name")},
-            "engagements": [{"id": row["id"], "stage": row["stage"], "kind": row["kind"]} for row in engagements.get(client["id"], [])],
+            "engagements": [
+                {"id": row["id"], "stage": row["stage"], "kind": row["kind"]} for row in engagements.get(client["id"], [])
+            ],
             "today": now.astimezone(rules.zone).date(),
         }
         derived = rules.handoffs.lifecycle.standing(facts)

@@ -70,7 +70,9 @@ def _one(
     )
 
 
-def gone(connection: str, kind: str, record_id: str, seen_at: datetime, notices: Sequence[str], into: str | None = None) -> Observation:
+def gone(
+    connection: str, kind: str, record_id: str, seen_at: datetime, notices: Sequence[str], into: str | None = None
+) -> Observation:
     """Make the observation of a record that was deleted, or merged into another one."""
     return Observation(
         connection=connection,

@@ -128,7 +128,9 @@ class Matcher:
             return None
         email = seen.values.get("contact.email")
         known = [row for row in rows(self._batch.conn, tables.contact, "client", {client}) if email and row["email"] == email]
-        known += [row for row in self._batch.new.get("contact", []) if row["client"] == client and email and row["email"] == email]
+        known += [
+            row for row in self._batch.new.get("contact", []) if row["client"] == client and email and row["email"] == email
+        ]
         if known:
             self._batch.things.setdefault(("contact", known[0]["id"]), known[0])
             return self._batch.things["contact", known[0]["id"]]
@@ -138,7 +140,7 @@ class Matcher:
         keys = identity_keys("contact", seen.values)
         return next((self._batch.identities[key] for key in keys if key in self._batch.identities), None)
 
-    def _project(self, seen: Observation) -> Row | None:  # noqa: ARG002 (an unlinked project is nobody's until a person says so)
+    def _project(self, seen: Observation) -> Row | None:
         return None
 
     def _ticket(self, seen: Observation) -> Row | None:
@@ -275,5 +277,7 @@ def projects_for(batch: Batch, client: str | None, named: str | None) -> tuple[l
 
 def _projects_named(batch: Batch, named: str) -> set[str]:
     link = tables.link
-    statement = select(link.c.thing).where(link.c.thing_kind == "project", or_(link.c.record_id == named, link.c.address == named))
+    statement = select(link.c.thing).where(
+        link.c.thing_kind == "project", or_(link.c.record_id == named, link.c.address == named)
+    )
     return {row.thing for row in batch.conn.execute(statement)}

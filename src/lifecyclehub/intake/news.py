@@ -91,7 +91,9 @@ def take_over(batch: Batch, seen: Observation, kind: str, thing: Row, news: Mapp
     _note_events(batch, seen, kind, thing, own, before)
 
 
-def _note_events(batch: Batch, seen: Observation, kind: str, thing: Row, own: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+def _note_events(
+    batch: Batch, seen: Observation, kind: str, thing: Row, own: Mapping[str, Any], before: Mapping[str, Any]
+) -> None:
     for name, value in own.items():
         event = EVENTS.get((f"{kind}.{name}", value)) if isinstance(value, str) else None
         if event is not None and before.get(name) != value:

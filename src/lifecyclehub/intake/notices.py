@@ -77,7 +77,10 @@ def due_notices(conn: Connection, now: datetime, limit: int = 500) -> list[Row]:
 
 def notices_by_id(conn: Connection, ids: Sequence[str]) -> list[Row]:
     """Give these notices where they are open."""
-    return [dict(row) for row in conn.execute(select(_notice).where(_notice.c.id.in_(list(ids)), _notice.c.state == "open")).mappings()]
+    return [
+        dict(row)
+        for row in conn.execute(select(_notice).where(_notice.c.id.in_(list(ids)), _notice.c.state == "open")).mappings()
+    ]
 
 
 def open_deliveries(conn: Connection, after: str, limit: int = 200) -> list[Arrival]:
@@ -121,5 +124,3 @@ def release(conn: Connection, items: Sequence[Release]) -> list[int]:
         ).rowcount
         for item in items
     ]
-
-

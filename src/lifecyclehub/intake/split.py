@@ -36,7 +36,8 @@ def split(conn: Connection, items: Sequence[Split]) -> list[list[Row]]:
     delivery = tables.delivery
     ids = [item.delivery for item in items]
     still_open = {
-        row.id for row in conn.execute(select(delivery.c.id).where(delivery.c.id.in_(ids), delivery.c.state.in_(("open", "held"))))
+        row.id
+        for row in conn.execute(select(delivery.c.id).where(delivery.c.id.in_(ids), delivery.c.state.in_(("open", "held"))))
     }
     mine = [item for item in items if item.delivery in still_open]
     insert_new(conn, tables.notice, [notice for item in mine for notice in item.notices])

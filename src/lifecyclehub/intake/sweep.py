@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from lifecyclehub.connector import Kind, Page
-from lifecyclehub.dispatch.dispatcher import Pause, Tools, pause
+from lifecyclehub.dispatch.tools import Pause, Tools, pause
 from lifecyclehub.errors import CallFailed, ConfigurationError, HubError, NeedsReauthorization
 from lifecyclehub.intake.directory import Directory
 from lifecyclehub.intake.keep import Arrival, keep

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from lifecyclehub.connector import About, Connector
-from lifecyclehub.dispatch.dispatcher import Dispatcher, Pause, Tools, pause
+from lifecyclehub.dispatch.dispatcher import Dispatcher
 from lifecyclehub.dispatch.perform import Flow
+from lifecyclehub.dispatch.tools import Pause, Tools, pause
 from lifecyclehub.errors import (
     CallFailed,
     ConfigurationError,
@@ -36,6 +37,7 @@ from lifecyclehub.registry.runner import cut
 from lifecyclehub.rules import Rules
 from lifecyclehub.store.documents import document_from_json, whole_document_as_json
 from lifecyclehub.store.things import Row
+from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.retry import next_try
 
@@ -51,6 +53,7 @@ class Intake:
         self.flow = Flow()
         self._waiting = 0
         self._left_in_store = False
+        self._stranded = False
         self._lanes: dict[RecordKey, dict[str, Row]] = {}
         self.use(rules)
 
@@ -187,7 +190,10 @@ class Intake:
             if settled.state == "look again":
                 seen = await self._see(key, notices, self._tools.clock.now(), fetch=True)
                 settled = await self._tools.store.run(self._settle, seen)
-        except (CallFailed, ConfigurationError, HubError, ValueError) as error:
+        except (StoreBusy, StoreClosed):
+            self._stranded = True  # the notices stay open; the tick takes them up again
+            return
+        except Exception as error:  # noqa: BLE001 (one bad notice parks itself, whatever it met)
             await self._failed(key, notices, error)
             return
         self._dispatcher.submit(settled.ready)
@@ -258,6 +264,9 @@ class Intake:
 
     async def tick(self) -> None:
         """Try again what is due, and take up what another process or command left open."""
+        if self._stranded:
+            self._stranded = False
+            await self.recover()
         self.take(await self._tools.store.read(due_notices, self._tools.clock.now()))
         if self._waiting == 0:
             await self.refill()

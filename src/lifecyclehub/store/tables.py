@@ -608,7 +608,11 @@ cursor = Table(
     PrimaryKeyConstraint("connection", "kind"),
 )
 breaker = Table(
-    "breaker", metadata, Column("connection", Text, primary_key=True), Column("state", Json, nullable=False), Column("at", Instant)
+    "breaker",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("state", Json, nullable=False),
+    Column("at", Instant),
 )
 lease = Table(
     "lease",

@@ -19,7 +19,7 @@ class Instant(TypeDecorator[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Refuse naive times: a time without a zone is a bug somewhere above."""
         if value is None:
             return None
@@ -27,7 +27,7 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError(f"{value!r} has no time zone")
         return (value - _EPOCH) // _MICROSECOND
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Give an aware UTC time."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
@@ -38,10 +38,10 @@ class Json(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Write canonical JSON; None stays NULL."""
         return None if value is None else dumps(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Read it back."""
         return None if value is None else loads(value)

@@ -135,8 +135,7 @@ class Store:
         try:
             with self.engine.connect() as conn, conn.begin():
                 self._run_groups(conn, asks)
-                if not in_transaction(conn):
-                    raise StoreBusy("the database ended the transaction")
+                _still_ours(conn)
             self.counts.commits += 1
             self.counts.operations += len(asks)
         except BaseException:  # noqa: BLE001 (each asker gets its own error below)
@@ -150,8 +149,7 @@ class Store:
             try:
                 with self.engine.connect() as conn, conn.begin():
                     results = ask.operation(conn, ask.items)
-                    if not in_transaction(conn):
-                        raise StoreBusy("the database ended the transaction")
+                    _still_ours(conn)
                 ask.results, ask.error = results, None
                 self.counts.commits += 1
                 self.counts.operations += 1
@@ -192,6 +190,12 @@ class Store:
                 loop.call_soon_threadsafe(_resolve, members)
             except RuntimeError:  # the loop is gone: nobody waits any more, what was committed stays
                 continue
+
+
+def _still_ours(conn: Connection) -> None:
+    """Refuse to confirm what an error already rolled back: later statements would have committed one by one."""
+    if not in_transaction(conn):
+        raise StoreBusy("the database ended the transaction")
 
 
 def _resolve(asks: list[_Ask]) -> None:

@@ -80,6 +80,10 @@ class Client:
             raise self._too_many(target, reply)
         return reply
 
+    def with_grants(self, grants: GrantStore) -> Client:
+        """Give a second client that sends the same way with other credentials, to try them. Close it after use."""
+        return Client(clock=self.clock, randomness=self.randomness, grants=grants, transport=self._factory, limits=self._limits)
+
     def forget(self, grant_id: str) -> None:
         """Use what the store holds for this grant from now on: an admin gave new credentials."""
         self._grants.forget(grant_id)
@@ -100,7 +104,7 @@ class Client:
     async def _once(self, target: Target, request: Request, credentials: Mapping[str, str], deadline: float, wire: Wire) -> Reply:
         account = {target.about.account_header: target.account} if target.about.account_header and target.account else {}
         rendered = on_the_wire(target.base(request.host), request, account | dict(credentials))
-        await self._rates.wait(target.connection, target.grant, target.about.rates, deadline)
+        await self._rates.wait(target.connection, target.grant, target.rates, deadline)
         outcome = await self._exchange.run(
             self._transport(target), rendered, deadline=deadline, size_cap=target.size_cap, wire=wire
         )

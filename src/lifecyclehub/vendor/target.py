@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from lifecyclehub.connector import About, Auth, Host
+from lifecyclehub.connector import About, Auth, Host, Rate
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.vendor.guard import SsrfGuard
 
@@ -18,6 +18,7 @@ _SLOT: Final = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
 _HOST_PART: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,200}[A-Za-z0-9])?")
 _PLAIN: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/%-]*)?")
 OVERRIDE: Final = "base_url."
+RATES: Final = "rates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Target:
     private: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     size_cap: int = 10 * 1024 * 1024
+    rates: tuple[Rate, ...] = ()
 
     @classmethod
     def of(
@@ -52,7 +54,8 @@ class Target:
         self_hosted: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Target:
-        """Fill in defaults and base addresses. A setting `base_url.<host>` replaces the declared one.
+        """Fill in defaults and base addresses. A setting `base_url.<host>` replaces the declared one; `rates = "off"`
+        lifts the declared rates for a self-hosted tool.
 
         Raises `ConfigurationError` for a missing or ill-formed setting or an address that must not be called.
         """
@@ -71,6 +74,8 @@ class Target:
             private=self_hosted,
             timeout_s=timeout_s,
             size_cap=about.size_cap,
+            # A tool of one's own may take more than the vendor's cloud does.
+            rates=() if self_hosted and filled.get(RATES) == "off" else about.rates,
         )
 
     def base(self, host: str) -> str:
