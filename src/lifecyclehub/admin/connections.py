@@ -1,0 +1,329 @@
+"""Connections: adding them tried, testing, pausing, and giving them new credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select, update
+
+from lifecyclehub.admin.credentials import Tried, ask_accounts, auth_of, checked_settings, entered, try_tokens
+from lifecyclehub.admin.endpoints import ByHandSteps, Subscribed, open_endpoint, set_signing_secret, subscribe
+from lifecyclehub.admin.stored import changed, endpoints_of, find_connection, nearest, refusals_of
+from lifecyclehub.connector import About, Account, Connector
+from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.intake.notices import Release, release
+from lifecyclehub.store import tables
+from lifecyclehub.store.things import Row
+from lifecyclehub.store.upsert import insert_all, put_all
+from lifecyclehub.store.writer import as_operation
+from lifecyclehub.vault.credentials import sealed_tokens
+from lifecyclehub.vendor.target import Target
+
+if TYPE_CHECKING:
+    from lifecyclehub.hub import Hub
+
+__all__ = [
+    "ByHandSteps",
+    "Subscribed",
+    "Tested",
+    "add_connection",
+    "new_credentials",
+    "open_endpoint",
+    "pause_connection",
+    "resume_connection",
+    "set_signing_secret",
+    "subscribe",
+    "test_connection",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+PAUSED_BY_HAND = "by a person"
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """A new grant with its sealed credentials."""
+
+    row: Row
+    sealed: Row
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A connection to be kept, with its grant where that is new."""
+
+    connection: Row
+    grant: _Grant | None
+
+
+def _keep_grant(conn: Connection, grant: _Grant) -> None:
+    insert_all(conn, tables.grant, [grant.row])
+    put_all(conn, tables.secret, [grant.sealed])
+
+
+def _add(conn: Connection, new: _New) -> None:
+    _refuse_twice(conn, new.connection["connector"], new.connection["name"], new.connection["account_id"])
+    if new.grant is not None:
+        _keep_grant(conn, new.grant)
+    insert_all(conn, tables.connection, [new.connection])
+    changed(conn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Renewed:
+    """New credentials for all connections of a grant."""
+
+    grant: str
+    auth: str
+    sealed: Row
+
+
+def _renew(conn: Connection, item: _Renewed) -> int:
+    put_all(conn, tables.secret, [item.sealed])
+    conn.execute(update(tables.grant).where(tables.grant.c.id == item.grant).values(auth=item.auth))
+    table = tables.connection
+    paused = (table.c.grant == item.grant) & (table.c.state == "paused")
+    ours = paused & (table.c.reason.is_(None) | (table.c.reason != PAUSED_BY_HAND))
+    conn.execute(update(table).where(ours).values(state="active", reason=None))
+    changed(conn)
+    working = conn.execute(select(table.c.id).where(table.c.grant == item.grant, table.c.state == "active")).scalars()
+    return sum(release(conn, [Release(one) for one in list(working)]))
+
+
+def _resume(conn: Connection, connection: str) -> int:
+    conn.execute(update(tables.connection).where(tables.connection.c.id == connection).values(state="active", reason=None))
+    changed(conn)
+    return sum(release(conn, [Release(connection)]))
+
+
+def _pause(conn: Connection, item: tuple[str, str]) -> None:
+    table = tables.connection
+    conn.execute(update(table).where(table.c.id == item[0]).values(state="paused", reason=item[1][:500]))
+    changed(conn)
+
+
+_adding, _keeping, _renewing = as_operation(_add), as_operation(_keep_grant), as_operation(_renew)
+_resuming, _pausing = as_operation(_resume), as_operation(_pause)
+
+
+def _refuse_twice(conn: Connection, connector: str, name: str, account_id: str | None) -> None:
+    table = tables.connection
+    if conn.execute(select(table.c.id).where(table.c.name == name)).first() is not None:
+        raise ConfigurationError(f"there is a connection named {name!r} already.", mend="Choose another name.")
+    if account_id is None:
+        return
+    known = conn.execute(select(table.c.name).where(table.c.connector == connector, table.c.account_id == account_id)).scalar()
+    if known is not None:
+        raise ConfigurationError(
+            f"the account {account_id} is connected already, as {known!r}.",
+            where=name,
+            mend=f"Use that one, or give it new credentials: lifecyclehub connections reauthorize {known!r}.",
+        )
+
+
+# --- adding -----------------------------------------------------------------------------------------------------------
+
+
+async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its name)
+    hub: Hub,
+    *,
+    name: str,
+    connector: str,
+    secrets: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    auth: str | None = None,
+    roles: Sequence[str] | None = None,
+    account_id: str | None = None,
+    listens: bool = True,
+    polls: bool = False,
+    grant_id: str | None = None,
+) -> Row:
+    """Try credentials at the vendor, pin the account, and keep both. Gives the connection's row.
+
+    `grant_id` uses the credentials of a grant that is there, for a further account of it; else `secrets` by the names of
+    the way in. Raises ConfigurationError; nothing is kept then, but a single-use token that trying has exchanged is, and
+    the error names its grant.
+    """
+    plugin = hub.registry.get(connector)
+    about = plugin.about
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is no name.", mend="Use letters, digits, dots, dashes and spaces, 64 at most.")
+    played = _checked_roles(about, roles)
+    _check_ways(about, name, listens=listens, polls=polls)
+    chosen = checked_settings(about, settings or {})
+    await hub.store.read(_refuse_twice, connector, name, account_id)
+    known = await hub.store.read(_grant_of, grant_id, connector) if grant_id else None
+    way = auth_of(about, known["auth"] if known else auth)
+    target = Target.of(
+        connection=name,
+        about=about,
+        auth=way,
+        grant=known["id"] if known else hub.ids.new("gra"),
+        settings=chosen,
+        self_hosted=chosen.get("self_hosted") == "yes",
+    )
+    tried = None if known else await try_tokens(hub.client, plugin, target, entered(way, secrets or {}))
+    accounts = tried.accounts if tried else await ask_accounts(hub.client, plugin, target)
+    kept = _grant_rows(hub, target, tried) if tried else None
+    try:
+        account = _chosen(about, accounts, account_id)
+        row: Row = {
+            "id": hub.ids.new("con"),
+            "name": name,
+            "connector": connector,
+            "grant": target.grant,
+            "account_id": account.id,
+            "account": {"name": account.name, "currency": account.currency, "timezone": account.timezone},
+            "roles": played,
+            "settings": chosen,
+            "state": "active",
+            "reason": None,
+            "listens": listens,
+            "polls": polls,
+            "created_at": hub.clock.now(),
+        }
+        await hub.store.run(_adding, _New(row, kept))
+    except ConfigurationError as error:
+        if tried and kept and tried.grant.used_up:
+            await hub.store.run(_keeping, kept)
+            raise _with_grant(error, target.grant) from error
+        raise
+    await hub.reread()
+    return row
+
+
+def _with_grant(error: ConfigurationError, grant: str) -> ConfigurationError:
+    kept = f"The token that you entered has been exchanged and serves no more; its successor is kept as the grant {grant}:"
+    return ConfigurationError(error.what, where=error.where, mend=f"{error.mend} {kept} add the connection with that grant.")
+
+
+def _grant_rows(hub: Hub, target: Target, tried: Tried) -> _Grant:
+    now = hub.clock.now()
+    row: Row = {"id": target.grant, "connector": target.about.id, "auth": target.auth.name, "created_at": now}
+    return _Grant(row, sealed_tokens(hub.vault, target.grant, tried.grant.tokens, now))
+
+
+def _grant_of(conn: Connection, grant: str, connector: str) -> Row:
+    table = tables.grant
+    row = conn.execute(select(table).where(table.c.id == grant, table.c.connector == connector)).mappings().first()
+    if row is None:
+        known = conn.execute(select(table.c.id).where(table.c.connector == connector)).scalars()
+        raise ConfigurationError(f"{connector} has no grant {grant!r}.", mend=nearest(grant, known, none="Enter credentials."))
+    return dict(row)
+
+
+def _checked_roles(about: About, roles: Sequence[str] | None) -> list[str]:
+    for role in roles or ():
+        if role not in about.roles:
+            raise ConfigurationError(f"{about.name} cannot play the role {role!r}.", mend=nearest(role, about.roles))
+    return list(dict.fromkeys(roles)) if roles is not None else list(about.roles)
+
+
+def _check_ways(about: About, name: str, *, listens: bool, polls: bool) -> None:
+    if listens and not about.doors:
+        raise ConfigurationError(f"{about.name} has no webhooks.", where=name, mend="Let the connection poll instead.")
+    if polls and all(kind.poll_s is None for kind in about.kinds):
+        raise ConfigurationError(f"{about.name} cannot be polled.", where=name, mend="Let the connection listen instead.")
+    if not listens and not polls:
+        raise ConfigurationError("it would neither listen nor poll.", where=name, mend="Choose at least one of the two.")
+
+
+def _chosen(about: About, accounts: Sequence[Account], wanted: str | None) -> Account:
+    listed = "; ".join(f"{account.id} ({account.name})" for account in accounts)
+    if wanted is None:
+        if len(accounts) == 1:
+            return accounts[0]
+        raise ConfigurationError(
+            f"these credentials reach {len(accounts)} accounts.", where=about.name, mend=f"Name one of them: {listed}."
+        )
+    found = next((account for account in accounts if account.id == wanted), None)
+    if found is None:
+        raise ConfigurationError(
+            f"these credentials do not reach the account {wanted}.", where=about.name, mend=f"They reach: {listed}."
+        )
+    return found
+
+
+# --- later ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What a test found. `problem` is None when all is well; `refusals` are the last requests we did not take."""
+
+    connection: Row
+    problem: str | None
+    accounts: tuple[Account, ...] = ()
+    endpoints: list[Row] = field(default_factory=list)
+    refusals: list[Row] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the vendor lets us in and the pinned account is still the one."""
+        return self.problem is None
+
+
+async def test_connection(hub: Hub, connection: Row) -> Tested:
+    """Ask the vendor whether it still lets us into the pinned account, and show what was refused at our doors."""
+    endpoints = await hub.store.read(endpoints_of, connection)
+    refusals = await hub.store.read(refusals_of, [one["id"] for one in endpoints])
+    facts: dict[str, Any] = {"connection": connection, "endpoints": endpoints, "refusals": refusals}
+    try:
+        plugin, target = await _target(hub, connection)
+        accounts = await ask_accounts(hub.client, plugin, target)
+    except ConfigurationError as error:
+        return Tested(problem=str(error), **facts)
+    if connection["account_id"] not in {account.id for account in accounts}:
+        listed = "; ".join(f"{account.id} ({account.name})" for account in accounts)
+        problem = f"the credentials no longer reach the account {connection['account_id']}, only: {listed}."
+        return Tested(problem=problem, accounts=accounts, **facts)
+    return Tested(problem=None, accounts=accounts, **facts)
+
+
+async def _target(hub: Hub, connection: Row) -> tuple[Connector, Target]:
+    return hub.registry.get(connection["connector"]), await hub.target(connection["id"])
+
+
+async def new_credentials(hub: Hub, connection: Row, secrets: Mapping[str, str], auth: str | None = None) -> int:
+    """Replace the credentials of a connection's grant once the vendor accepts them, and go on with what waited.
+
+    Serves all connections of that grant; one that a person paused stays paused. Gives how many notices are released.
+    Raises ConfigurationError, and nothing is changed then.
+    """
+    plugin, before = await _target(hub, connection)
+    way = auth_of(plugin.about, auth or before.auth.name)
+    target = Target.of(
+        connection=connection["name"],
+        about=plugin.about,
+        auth=way,
+        grant=connection["grant"],
+        settings=connection["settings"],
+        self_hosted=before.private,
+    )
+    tried = await try_tokens(hub.client, plugin, target, entered(way, secrets))
+    _chosen(plugin.about, tried.accounts, connection["account_id"])
+    sealed = sealed_tokens(hub.vault, connection["grant"], tried.grant.tokens, hub.clock.now())
+    released = await hub.store.run(_renewing, _Renewed(grant=connection["grant"], auth=way.name, sealed=sealed))
+    hub.client.forget(connection["grant"])
+    return released
+
+
+async def pause_connection(hub: Hub, connection: Row, reason: str = PAUSED_BY_HAND) -> None:
+    """Send and fetch nothing more for a connection; what arrives is kept and waits."""
+    await hub.store.run(_pausing, (connection["id"], reason))
+
+
+async def resume_connection(hub: Hub, connection: Row) -> int:
+    """Go on with a connection. Gives how many notices are released."""
+    return await hub.store.run(_resuming, connection["id"])
+
+
+async def named_connection(hub: Hub, named: str) -> Row:
+    """Give the connection with this name or id. Raises ConfigurationError that names the nearest."""
+    return await hub.store.read(find_connection, named)
