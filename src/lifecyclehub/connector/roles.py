@@ -1,13 +1,14 @@
 """Roles: what a tool can be to a business, with the canonical input of each action.
 
 A handoff asks a role to do something (`project.create_project`); the connection that plays the role does it.
-Record ids in the inputs are the vendor's own. Money is a whole number of minor units with its ISO 4217 currency.
+Record ids in the inputs are the vendor's own. `at` is the time of the act; the core fills it. Money is a whole number
+of minor units with its ISO 4217 currency.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
@@ -18,10 +19,6 @@ ROLES_VERSION = 1
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=250)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000)]
 RecordId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # an input is made when its body is rendered, and the body is frozen then
 
 
 class Input(BaseModel):
@@ -43,7 +40,7 @@ class AddNote(Input):
 
     deal: RecordId
     text: Text
-    at: datetime = Field(default_factory=_now)
+    at: datetime | None = None
 
 
 class CreateCrmTask(Input):
@@ -54,7 +51,7 @@ class CreateCrmTask(Input):
     notes: str = ""
     owner_email: str | None = None
     due_on: date | None = None
-    at: datetime = Field(default_factory=_now)
+    at: datetime | None = None
 
 
 class SetFields(Input):

@@ -106,6 +106,8 @@ def _rendered(rules: Rules, rule: Effect, view: View, row: Row, connection: Row,
                 return Left("cancelled", "condition", f"the row {row['item']!r} is not in its table any more")
             context["item"] = item
         value = rule.build(context)
+        if "at" in type(value).model_fields and "at" not in value.model_fields_set:
+            value = value.model_copy(update={"at": view.now})
         body = mapping.body(value, context["settings"], context["account"])
     except MappingError as error:
         return Left("parked", "mapping", str(error))

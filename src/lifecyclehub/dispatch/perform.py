@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,14 +178,17 @@ class Flow:
         self._running: set[asyncio.Task[None]] = set()
         self.stopping = False
 
-    def start(self, work: Awaitable[None]) -> None:
-        """Begin as soon as there is room."""
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin as soon as there is room. What has not begun when the hub stops is left where it is: in the store."""
         runner = asyncio.ensure_future(self._within(work))
         self._running.add(runner)
         runner.add_done_callback(self._running.discard)
 
-    async def _within(self, work: Awaitable[None]) -> None:
+    async def _within(self, work: Coroutine[Any, Any, None]) -> None:
         async with self._gate:
+            if self.stopping:
+                work.close()
+                return
             try:
                 await work
             except Exception:

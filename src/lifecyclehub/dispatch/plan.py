@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, update
+from sqlalchemy import Connection, bindparam, delete, or_, update
 
 from lifecyclehub.dispatch.advance import WAITING, Left, prepare
 from lifecyclehub.dispatch.prepared import Prepared
@@ -35,6 +35,7 @@ _MOVE = (
     .values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
 )
 _KINDS = ("deal", "project", "ticket")
+_WITHHELD = ("before-go-live", "baseline", "undecided", "mapping")
 
 
 class Planner:
@@ -230,6 +231,16 @@ class Planner:
             moves = [{"which": row["id"], **{f"new_{name}": row[name] for name in _COLUMNS}} for row in self._moved.values()]
             self._conn.execute(_MOVE, moves)
         insert_new(self._conn, tables.finding, self._findings)
+        if self._new:
+            self._forget_withheld()
+
+    def _forget_withheld(self) -> None:
+        """What acts now is not withheld any more."""
+        finding = tables.finding
+        subjects = sorted({row["cause"] for row in self._new.values()})
+        gone = {f"{row['handoff']}: {code}" for row in self._new.values() for code in _WITHHELD}
+        statement = delete(finding).where(finding.c.kind == "withheld", finding.c.subject.in_(subjects))
+        self._conn.execute(statement.where(finding.c.about.in_(sorted(gone))))
 
 
 _LATER = ("input", "body", "holder", "claimed_at", "deadline", "handle", "record_id", "address")  # written by claims and receipts

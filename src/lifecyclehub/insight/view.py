@@ -61,7 +61,7 @@ class View:
     """One subject's values as they are at one moment, and what each connection adds to them."""
 
     def __init__(self, rules: Rules, subject: Subject, now: datetime) -> None:
-        self.subject = subject
+        self.subject, self.now = subject, now
         self._others = subject.others()
         state = subject.state
         self.base: dict[str, Any] = {}

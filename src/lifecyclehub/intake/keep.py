@@ -5,14 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, or_, update
 
 from lifecyclehub.messages import Json
 from lifecyclehub.store import tables
 from lifecyclehub.store.upsert import insert_new
+
+HEARD_TO = timedelta(minutes=1)
+_HEARD = (
+    update(tables.endpoint)
+    .where(
+        tables.endpoint.c.id == bindparam("which"),
+        or_(tables.endpoint.c.last_heard.is_(None), tables.endpoint.c.last_heard < bindparam("before")),
+    )
+    .values(last_heard=bindparam("at"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,4 +69,12 @@ def keep(conn: Connection, arrivals: Sequence[Arrival]) -> list[None]:
         for one in arrivals
     ]
     insert_new(conn, tables.delivery, rows)
+    _note_heard(conn, arrivals)
     return [None] * len(rows)
+
+
+def _note_heard(conn: Connection, arrivals: Sequence[Arrival]) -> None:
+    """Note when endpoints were last heard, to the minute: a write for each delivery would be one too many."""
+    last = {one.endpoint: one.received_at for one in arrivals if one.endpoint is not None}
+    if last:
+        conn.execute(_HEARD, [{"which": one, "at": at, "before": at - HEARD_TO} for one, at in sorted(last.items())])

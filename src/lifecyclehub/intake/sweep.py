@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from lifecyclehub.connector import Kind, Page
 from lifecyclehub.dispatch.tools import Pause, Tools, pause
 from lifecyclehub.errors import CallFailed, ConfigurationError, HubError, NeedsReauthorization
+from lifecyclehub.insight.clocks import swept_every
 from lifecyclehub.intake.directory import Directory
 from lifecyclehub.intake.keep import Arrival, keep
 from lifecyclehub.jsonio import dumps
@@ -25,9 +26,6 @@ from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import put_all
 from lifecyclehub.store.writer import as_operation
 from lifecyclehub.vendor.call import HubCall
-
-SWEEP_S = 900.0
-"""How often a connection that listens is swept; one that polls is swept as often as its kind says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +68,13 @@ class Sweeper:
                 continue
             for kind in connector.about.kinds:
                 last = cursors.get((connection["id"], kind.id))
-                if kind.fills is not None and kind.poll_s is not None and self._due(connection, kind, last, now):
+                if self._due(connection, kind, last, now):
                     await self.sweep(connection, kind, (last or {}).get("value"), (last or {}).get("found") or 0)
 
     @staticmethod
     def _due(connection: Row, kind: Kind, last: Row | None, now: datetime) -> bool:
-        every = float(connection["settings"].get("poll_s") or kind.poll_s or SWEEP_S) if connection["polls"] else SWEEP_S
-        return last is None or last["swept_at"] is None or now - last["swept_at"] >= timedelta(seconds=every)
+        every = swept_every(connection, kind)
+        return every is not None and (last is None or last["swept_at"] is None or now - last["swept_at"] >= every)
 
     async def sweep(self, connection: Row, kind: Kind, cursor: str | None, found: int = 0, *, full: bool = False) -> int:
         """Sweep one kind from a cursor (None: from now on) and give how many notices came. Failures wait for the next time."""

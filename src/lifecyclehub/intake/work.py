@@ -42,6 +42,7 @@ from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.retry import next_try
 
 BACKLOG = 2_000
+LANES = 5_000  # records at work or waiting in memory; what is more stays open in the store
 RecordKey = tuple[str, str, str]
 
 
@@ -170,7 +171,9 @@ class Intake:
             lane = self._lanes.get(key)
             if lane is not None:
                 lane[row["id"]] = row
-            elif not self.flow.stopping:
+            elif self.flow.stopping or len(self._lanes) >= LANES:
+                self._stranded = True
+            else:
                 self._lanes[key] = {row["id"]: row}
                 self.flow.start(self._lane(key))
 
@@ -257,14 +260,14 @@ class Intake:
     async def recover(self) -> None:
         """At a start: take up everything that is open."""
         after = ""
-        while rows := await self._tools.store.read(open_notices, self._tools.clock.now(), after):
+        while len(self._lanes) < LANES and (rows := await self._tools.store.read(open_notices, self._tools.clock.now(), after)):
             self.take(rows)
             after = rows[-1]["id"]
         await self.refill()
 
     async def tick(self) -> None:
         """Try again what is due, and take up what another process or command left open."""
-        if self._stranded:
+        if self._stranded and len(self._lanes) < LANES // 2:
             self._stranded = False
             await self.recover()
         self.take(await self._tools.store.read(due_notices, self._tools.clock.now()))

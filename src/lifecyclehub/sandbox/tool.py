@@ -48,8 +48,10 @@ class Tool(ABC):
     """
 
     name: str
+    clock: Callable[[], datetime]
 
     def __init__(self, home: Path) -> None:
+        self.clock = lambda: datetime.now(UTC)
         self.history = History(home / f"{self.name}.history.jsonl")
         self.misbehaviour = Misbehaviour()
         self.sent: list[Hook] = []
@@ -83,8 +85,8 @@ class Tool(ABC):
         """Note how a delivery was answered (0: not at all), for tools that show it. Nothing by default."""
 
     def now(self) -> datetime:
-        """The tool's clock."""
-        return datetime.now(UTC)
+        """The tool's clock: the machine's, unless `clock` was given another one."""
+        return self.clock()
 
     def base_url(self) -> str:
         """Where the tool answers."""
@@ -115,7 +117,8 @@ class Tool(ABC):
                 self.check_auth(request)
                 response = await handler(request)
             except VendorError as refusal:
-                self.history.add("refused", method=request.method, path=request.url.path, status=refusal.status, body=refusal.body)
+                facts = {"method": request.method, "path": request.url.path, "status": refusal.status, "body": refusal.body}
+                self.history.add("refused", **facts)
                 return JSONResponse(refusal.body, refusal.status, refusal.headers)
             if fault is not None and fault.do == "lose_answer":
                 self.history.add("misbehaved", do=fault.do, method=request.method, path=request.url.path)
@@ -152,7 +155,7 @@ class Tool(ABC):
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign,unused-ignore]
         serving = asyncio.create_task(self._server._serve(sockets=[listener]))  # noqa: SLF001 (no signal handlers wanted)
         self._running = [serving, asyncio.create_task(self._ring_all())]
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 (the server has no event to wait for)
             await asyncio.sleep(0.005)
         return self.base_url()
 

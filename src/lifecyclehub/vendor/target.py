@@ -54,9 +54,9 @@ class Target:
         self_hosted: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Target:
-        """Fill in defaults and base addresses. A setting `base_url.<host>` replaces the declared one; `rates = "off"`
-        lifts the declared rates for a self-hosted tool.
+        """Fill in defaults and base addresses.
 
+        A setting `base_url.<host>` replaces the declared one; `rates = "off"` lifts the rates for a self-hosted tool.
         Raises `ConfigurationError` for a missing or ill-formed setting or an address that must not be called.
         """
         where = f"connection {connection}"
