@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from lifecyclehub.admin.tokens import make_token
 from lifecyclehub.configuration import copy_shipped
@@ -69,9 +69,3 @@ def host_fingerprint(home: Path) -> str:
     machine = Path("/etc/machine-id")
     name = machine.read_text("ascii", "replace").strip() if machine.is_file() else f"{uuid.getnode():012x}"
     return hashlib.sha256(f"{name}\n{home.resolve()}".encode()).hexdigest()
-
-
-def touch_configuration(conn: Connection) -> None:
-    """Count a change of the configuration, so that a running hub notices and looks at everything that waits with it."""
-    table = tables.installation
-    conn.execute(update(table).values(configured=table.c.configured + 1))

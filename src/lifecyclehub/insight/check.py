@@ -1,0 +1,146 @@
+"""What is wrong with an installation, and how to mend it: a judgement of its status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from lifecyclehub.insight.status import ConnectionStatus, EndpointStatus, HandoffStatus, Status
+
+_RECENT: Final = timedelta(days=1)
+_EXPIRES_SOON: Final = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to look at. `wrong`: something does not work; `look`: it works, and a person should know."""
+
+    severity: Literal["wrong", "look"]
+    where: str
+    what: str
+    mend: str
+
+
+def check(status: Status) -> tuple[Problem, ...]:
+    """Give what is wrong first, then what is worth a look. Nothing for a healthy installation."""
+    found = [*_installation(status), *_connectors(status)]
+    for connection in status.connections:
+        found += _connection(status, connection)
+    for endpoint in status.endpoints:
+        found += _endpoint(status, endpoint)
+    for handoff in status.handoffs:
+        found += _handoff(handoff)
+    found += [*_work(status), *_findings(status)]
+    return tuple(sorted(found, key=lambda one: one.severity != "wrong"))
+
+
+def _installation(status: Status) -> Iterator[Problem]:
+    if not status.outbound_allowed:
+        yield Problem(
+            severity="wrong",
+            where="installation",
+            what="nothing may be sent to the tools: this home is not where it was made.",
+            mend="If it was moved, and the old one is stopped for good, allow sending with `lifecyclehub outbound allow`.",
+        )
+
+
+def _connectors(status: Status) -> Iterator[Problem]:
+    for one in status.connectors:
+        yield Problem(severity="wrong", where=f"connector {one.connector}", what=one.what, mend=one.mend)
+
+
+def _connection(status: Status, one: ConnectionStatus) -> Iterator[Problem]:
+    where = f"connection {one.name}"
+    if one.state != "active":
+        mend = f"Renew its credentials with `lifecyclehub connections renew {one.name}`."
+        yield Problem(severity="wrong", where=where, what=f"it is paused: {one.reason or 'no reason is known'}.", mend=mend)
+    if not one.listens and not one.polls:
+        mend = "Let it poll, or give it a hook."
+        yield Problem(severity="wrong", where=where, what="it neither listens nor polls: no change is noticed.", mend=mend)
+    if one.listens and one.state == "active" and one.last_heard is None:
+        yield Problem(
+            severity="look",
+            where=where,
+            what="it listens, and nothing was ever heard from it.",
+            mend="Change a record in the tool and look at the refused requests; check the hook's address there.",
+        )
+    mend = f"Subscribe anew: `lifecyclehub connections subscribe {one.name}`."
+    for hook in one.subscriptions:
+        if hook.state != "active":
+            what = f"its hook {hook.id} is {hook.state}: {hook.reason or 'no reason is known'}."
+            yield Problem(severity="wrong", where=where, what=what, mend=mend)
+        elif hook.expires_at is not None and hook.expires_at - status.at < _EXPIRES_SOON:
+            what = f"its hook {hook.id} ends {hook.expires_at.isoformat()}."
+            yield Problem(severity="look", where=where, what=what, mend=mend)
+
+
+def _endpoint(status: Status, one: EndpointStatus) -> Iterator[Problem]:
+    recent = [refusal for refusal in one.refusals if status.at - refusal.at < _RECENT]
+    if not recent:
+        return
+    last = recent[0]
+    healthy = one.last_heard is not None and one.last_heard > last.at
+    yield Problem(
+        severity="look" if healthy else "wrong",
+        where=f"endpoint {one.id} ({one.connector})",
+        what=f"a request was refused {last.at.isoformat()}: {last.reason}, {last.detail}",
+        mend=_MEND_REFUSAL.get(last.reason, "The sender must correct it; nothing of it was processed."),
+    )
+
+
+_MEND_REFUSAL: Final = {
+    "bad-signature": "Compare the address above with the one in the tool, letter by letter, and the secret.",
+    "no-secret": "Enter the hook's signing secret for this endpoint.",
+    "missing-signature": "Somebody who does not sign knows the address, or a proxy drops the header.",
+    "stale": "Check this machine's clock, and whether a proxy holds requests back.",
+    "not-registering": "Start the subscription from here: a handshake is answered only while it is being made.",
+}
+
+
+def _handoff(one: HandoffStatus) -> Iterator[Problem]:
+    where = f"handoff {one.id}"
+    if not one.in_file and one.state != "off":
+        mend = "Put it back into handoffs.toml under the same id, or switch it off."
+        yield Problem(severity="wrong", where=where, what=f"it is {one.state}, but not in handoffs.toml any more.", mend=mend)
+    if one.state != "off" and one.missing_roles:
+        mend = "Add a connection with that role; until then its effects are held."
+        yield Problem(severity="wrong", where=where, what=f"no connection plays {' or '.join(one.missing_roles)}.", mend=mend)
+    if one.state != "off" and one.withheld:
+        said = ", ".join(f"{entry.count} {entry.code}" for entry in one.withheld)
+        mend = f"`lifecyclehub explain` says why of each; `lifecyclehub handoffs set {one.id} on --from …` takes older facts up."
+        yield Problem(severity="look", where=where, what=f"it left alone: {said}.", mend=mend)
+
+
+def _work(status: Status) -> Iterator[Problem]:
+    for what, kind in (("effects", "effect"), ("notices", "notice"), ("deliveries", "delivery")):
+        count = status.count(what, "parked")
+        if count:
+            first = next(one for one in status.parked if one.what == kind)
+            yield Problem(
+                severity="wrong",
+                where=what,
+                what=f"{count} wait for a person, lately {first.id}: {first.reason or ''}. {first.detail or ''}".strip(),
+                mend=f"`lifecyclehub explain {first.id}` says what to do.",
+            )
+    doubtful = status.count("effects", "in doubt")
+    if doubtful:
+        mend = "They are looked up by themselves; parked ones are a person's."
+        yield Problem(severity="look", where="effects", what=f"{doubtful} are in doubt.", mend=mend)
+
+
+def _findings(status: Status) -> Iterator[Problem]:
+    for one in status.findings:
+        yield Problem(
+            severity="look" if one.kind != "double" else "wrong",
+            where=f"{one.subject_kind} {one.subject}",
+            what=f"{one.kind}: {one.detail}.",
+            mend=_MEND_FINDING.get(one.kind, "Look at it in the tool."),
+        )
+
+
+_MEND_FINDING: Final = {
+    "double": "Decide in the tool which one stays, and remove the other.",
+    "drift": "Correct it in the tool, or give the field to the tool in the mapping.",
+}
