@@ -15,7 +15,6 @@ from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row, observed
 from lifecyclehub.store.upsert import insert_all, put_all
 
-_BUSY = ("ready", "in flight", "in doubt")
 _effect = tables.effect
 _CLAIM = (
     update(_effect)
@@ -67,7 +66,7 @@ class TakeClaims:
             return {}
         statement = (
             select(_effect.c.target, _effect.c.id)
-            .where(_effect.c.target.in_(sorted(targets)), _effect.c.state.in_(_BUSY))
+            .where(tables.ON_TARGET, _effect.c.target.in_(sorted(targets)))
             .order_by(_effect.c.id)
         )
         first: dict[str, str] = {}

@@ -189,7 +189,7 @@ class WriteReceipts:
         if free:
             statement = (
                 select(_effect.c.target, _effect.c.id)
-                .where(_effect.c.target.in_(sorted(free)), _effect.c.state == "ready")
+                .where(tables.ON_TARGET, _effect.c.target.in_(sorted(free)), _effect.c.state == "ready")
                 .order_by(_effect.c.id)
             )
             seen: set[str] = set()
@@ -209,7 +209,11 @@ def held_notices(conn: Connection, effects: Sequence[str]) -> list[Any]:
         return []
     notice = tables.notice
     reasons = [f"waiting({effect})" for effect in effects]
-    ids = list(conn.execute(select(notice.c.id).where(notice.c.state == "held", notice.c.reason.in_(reasons))).scalars())
+    ids = list(
+        conn.execute(
+            select(notice.c.id).where(tables.OPEN_NOTICE, notice.c.state == "held", notice.c.reason.in_(reasons))
+        ).scalars()
+    )
     if ids:
         conn.execute(update(notice).where(notice.c.id.in_(ids)).values(state="open", reason=None, detail=None))
     return ids

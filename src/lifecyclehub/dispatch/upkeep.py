@@ -135,7 +135,7 @@ def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> li
         old = _effect.c.deadline < at if holder is None else _effect.c.holder != holder
         statement = (
             update(_effect)
-            .where(_effect.c.state == "in flight", _effect.c.handle.is_(None), old)
+            .where(tables.OPEN_EFFECT, _effect.c.state == "in flight", _effect.c.handle.is_(None), old)
             .values(
                 state="in doubt",
                 reason="no answer",
@@ -160,7 +160,7 @@ def due_effects(conn: Connection, now: datetime, limit: int = 500) -> list[DueEf
     """Give effects to be sent again, looked up, or asked about, the longest waiting first."""
     statement = (
         select(_effect.c.id, _effect.c.state, _effect.c.handle)
-        .where(_effect.c.state.in_(("ready", "in doubt", "in flight")), _effect.c.not_before <= now)
+        .where(tables.OPEN_EFFECT, _effect.c.state.in_(("ready", "in doubt", "in flight")), _effect.c.not_before <= now)
         .order_by(_effect.c.not_before)
         .limit(limit)
     )
@@ -171,7 +171,7 @@ def waiting_effects(conn: Connection, after: str, limit: int = 500) -> list[str]
     """Give effects that wait for something, oldest first: at a start, and after a switch, mapping or connection changed."""
     statement = (
         select(_effect.c.id)
-        .where(_effect.c.state.in_(("planned", "held", "ready")), _effect.c.id > after)
+        .where(tables.OPEN_EFFECT, _effect.c.state.in_(("planned", "held", "ready")), _effect.c.id > after)
         .order_by(_effect.c.id)
         .limit(limit)
     )

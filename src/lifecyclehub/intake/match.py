@@ -16,8 +16,6 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row
 
-_OPEN = ("in flight", "in doubt")
-
 
 class Matcher:
     """Finds or makes the thing that an observation is about, within one batch."""
@@ -36,7 +34,7 @@ class Matcher:
         if not connections:
             return []
         statement = select(effect.c.id, effect.c.connection, effect.c.creates, effect.c.claimed_at, effect.c.marker).where(
-            effect.c.state.in_(_OPEN), effect.c.connection.in_(sorted(connections)), effect.c.creates.is_not(None)
+            tables.UNCERTAIN_EFFECT, effect.c.connection.in_(sorted(connections)), effect.c.creates.is_not(None)
         )
         return [dict(row) for row in self._batch.conn.execute(statement).mappings()]
 

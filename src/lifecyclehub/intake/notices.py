@@ -62,7 +62,12 @@ def open_notices(conn: Connection, now: datetime, after: str, limit: int = 500) 
     """Give open notices whose time has come, oldest first."""
     statement = (
         select(_notice)
-        .where(_notice.c.state == "open", or_(_notice.c.not_before.is_(None), _notice.c.not_before <= now), _notice.c.id > after)
+        .where(
+            tables.OPEN_NOTICE,
+            _notice.c.state == "open",
+            or_(_notice.c.not_before.is_(None), _notice.c.not_before <= now),
+            _notice.c.id > after,
+        )
         .order_by(_notice.c.id)
         .limit(limit)
     )
@@ -71,7 +76,8 @@ def open_notices(conn: Connection, now: datetime, after: str, limit: int = 500) 
 
 def due_notices(conn: Connection, now: datetime, limit: int = 500) -> list[Row]:
     """Give notices that are to be tried again now."""
-    statement = select(_notice).where(_notice.c.state == "open", _notice.c.not_before <= now).order_by(_notice.c.id).limit(limit)
+    due = (_notice.c.state == "open") & (_notice.c.not_before <= now)
+    statement = select(_notice).where(tables.OPEN_NOTICE, due).order_by(_notice.c.id).limit(limit)
     return [dict(row) for row in conn.execute(statement).mappings()]
 
 
@@ -86,7 +92,8 @@ def notices_by_id(conn: Connection, ids: Sequence[str]) -> list[Row]:
 def open_deliveries(conn: Connection, after: str, limit: int = 200) -> list[Arrival]:
     """Give deliveries that are not split yet, oldest first."""
     delivery = tables.delivery
-    statement = select(delivery).where(delivery.c.state == "open", delivery.c.id > after).order_by(delivery.c.id).limit(limit)
+    wanted = (delivery.c.state == "open") & (delivery.c.id > after)
+    statement = select(delivery).where(tables.OPEN_DELIVERY, wanted).order_by(delivery.c.id).limit(limit)
     return [arrival_of(dict(row)) for row in conn.execute(statement).mappings()]
 
 
@@ -119,7 +126,12 @@ def release(conn: Connection, items: Sequence[Release]) -> list[int]:
     return [
         conn.execute(
             update(_notice)
-            .where(_notice.c.state == "held", _notice.c.reason == "connection", _notice.c.connection == item.connection)
+            .where(
+                tables.OPEN_NOTICE,
+                _notice.c.state == "held",
+                _notice.c.reason == "connection",
+                _notice.c.connection == item.connection,
+            )
             .values(state="open", reason=None, detail=None, not_before=None)
         ).rowcount
         for item in items

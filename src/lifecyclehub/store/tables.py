@@ -16,6 +16,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -49,9 +50,14 @@ def _fields() -> Column[Any]:
     return Column("fields", Json, nullable=False, default=dict, server_default="{}")
 
 
-def _open(name: str, table: Table, columns: tuple[str, ...], where: str) -> None:
-    """Index only the rows that still need work: without it each look walks a million finished ones."""
+def _open(name: str, table: Table, columns: tuple[str, ...], where: str) -> TextClause:
+    """Index only the rows that still need work, and give the condition: a look must contain it word for word.
+
+    Without the index each look walks a million finished rows. SQLite takes a partial index only for a statement that
+    holds its condition as it stands; bound values do not tell it that the condition is met.
+    """
     Index(name, *(table.c[column] for column in columns), sqlite_where=text(where), postgresql_where=text(where))
+    return text(where)
 
 
 # --- the canonical model ---------------------------------------------------------------------------------------------
@@ -385,7 +391,7 @@ delivery = Table(
         postgresql_where=text("state = 'open' AND way = 'webhook'"),
     ),
 )
-_open("ix_delivery_open", delivery, ("id",), "state IN ('open', 'held')")
+OPEN_DELIVERY = _open("ix_delivery_open", delivery, ("id",), "state IN ('open', 'held')")
 _open("ix_delivery_parked", delivery, ("id",), "state = 'parked'")
 refusal = Table(
     "refusal",
@@ -439,7 +445,7 @@ notice = Table(
         postgresql_where=text("key IS NOT NULL"),
     ),
 )
-_open("ix_notice_open", notice, ("id",), "state IN ('open', 'held')")
+OPEN_NOTICE = _open("ix_notice_open", notice, ("id",), "state IN ('open', 'held')")
 _open("ix_notice_parked", notice, ("id",), "state = 'parked'")
 Index("ix_notice_record", notice.c.connection, notice.c.kind, notice.c.record_id)
 snapshot = Table(
@@ -535,9 +541,11 @@ effect = Table(
     Column("planned_at", Instant, nullable=False),
     Column("done_at", Instant),
 )
-_open("ix_effect_open", effect, ("state", "not_before"), "state IN ('planned', 'held', 'ready', 'in flight', 'in doubt')")
-_open("ix_effect_target", effect, ("target", "id"), "state IN ('ready', 'in flight', 'in doubt')")
-_open("ix_effect_create", effect, ("connection", "creates"), "state IN ('in flight', 'in doubt')")
+OPEN_EFFECT = _open(
+    "ix_effect_open", effect, ("state", "not_before"), "state IN ('planned', 'held', 'ready', 'in flight', 'in doubt')"
+)
+ON_TARGET = _open("ix_effect_target", effect, ("target", "id"), "state IN ('ready', 'in flight', 'in doubt')")
+UNCERTAIN_EFFECT = _open("ix_effect_create", effect, ("connection", "creates"), "state IN ('in flight', 'in doubt')")
 _open("ix_effect_parked", effect, ("id",), "state = 'parked'")
 Index("ix_effect_subject", effect.c.subject_kind, effect.c.subject)
 need = Table(
