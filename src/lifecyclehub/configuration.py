@@ -37,7 +37,8 @@ def read_rules(registry: Registry, settings: Settings, installation: str) -> Rul
     """Read and check mappings, handoffs, lifecycle and tables. Raises MappingError for the first thing that is wrong."""
     folder = settings.mappings
     mappings = read_mappings(registry, folder)
-    handoffs = load_handoffs(_text(folder, "handoffs.toml"), _tables(folder), _text(folder, "lifecycle.toml"), action_inputs())
+    rules, tables, lifecycle = _text(folder, "handoffs.toml"), _tables(folder), _text(folder, "lifecycle.toml")
+    handoffs = load_handoffs(rules, tables, lifecycle, action_inputs())
     version = content_version([handoffs.version, {name: one.version for name, one in mappings.items()}])
     return Rules(
         version=version,
@@ -46,6 +47,9 @@ def read_rules(registry: Registry, settings: Settings, installation: str) -> Rul
         abouts={name: connector.about for name, connector in registry.connectors.items()},
         mappings=mappings,
         handoffs=handoffs,
+        content={"handoffs.toml": rules, "lifecycle.toml": lifecycle}
+        | {f"tables/{name}.toml": text for name, text in tables.items()}
+        | {name: [[one.section, one.path, one.entry, one.file] for one in found.show()] for name, found in mappings.items()},
     )
 
 

@@ -14,10 +14,12 @@ from typing import IO, Any
 
 from sqlalchemy import Connection, select, text
 
+from lifecyclehub.admin.mappings import Applied, record_rules
 from lifecyclehub.configuration import read_rules
 from lifecyclehub.dispatch.dispatcher import Dispatcher
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.intake.anew import Anew
 from lifecyclehub.intake.directory import Directory, read_directory
 from lifecyclehub.intake.receive import Reception
 from lifecyclehub.intake.sweep import Sweeper
@@ -76,6 +78,7 @@ class Hub:
         with self.engine.connect().execution_options(write=False) as conn:
             self.installation = _installation(conn)
             self.directory = read_directory(conn, self.registry, self.vault, self.clock.now())
+        self._configured = self.directory.configured
         self.rules = read_rules(self.registry, settings, self.installation["id"])
         self.store = Store(self.engine)
         self.runner = PluginRunner()
@@ -99,6 +102,7 @@ class Hub:
             targets=self.target,
         )
         self.dispatcher = Dispatcher(self.tools, self.rules, self._reopened)
+        self.anew = Anew(self.tools, self.dispatcher)
         self.intake = Intake(self.tools, self.rules, self.dispatcher, lambda: self.directory)
         self.reception = Reception(
             store=self.store,
@@ -164,6 +168,8 @@ class Hub:
         self._take_lock()
         await self.dispatcher.recover()
         await self.intake.recover()
+        await self.store.run(record_rules, Applied(self.rules, "the hub, at its start", self.clock.now()))
+        self.intake.flow.start(self.anew.if_changed(self.rules))
         self.timers.every(0.5, "effects", self.dispatcher.tick)
         self.timers.every(1.0, "notices", self.intake.tick)
         self.timers.every(1.0, "configuration", self.look_for_changes)
@@ -191,14 +197,14 @@ class Hub:
 
     async def look_for_changes(self) -> None:
         """Take over what an admin changed meanwhile: connections, secrets, switches, mapping files."""
-        if await self.store.read(_configured) != self.directory.configured:
+        if await self.store.read(_configured) != self._configured:
             await self.reconfigure()
 
     async def reconfigure(self) -> None:
         """Read the configuration anew and look at everything that waits with it. Faulty files change nothing."""
-        directory = await self.reread()
+        self._configured = (await self.reread()).configured  # others read the directory anew too, but take nothing else over
         self._targets.clear()
-        for row in directory.connections.values():
+        for row in self.directory.connections.values():
             self.client.forget(row["grant"])
         try:
             rules = read_rules(self.registry, self.settings, self.installation["id"])
@@ -206,8 +212,10 @@ class Hub:
             logger.error("the configuration was not taken over: %s", error)  # noqa: TRY400 (the text says it all)
             rules = self.rules
         self.use(rules)
+        await self.store.run(record_rules, Applied(rules, "the hub, after a change", self.clock.now()))
         await self.dispatcher.advance_all()
         await self.intake.recover()
+        await self.anew.if_changed(rules)
 
     def use(self, rules: Rules) -> None:
         """Work with these rules from now on."""

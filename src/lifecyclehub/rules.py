@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,7 @@ class Rules:
     abouts: Mapping[str, About]
     mappings: Mapping[str, MappingSet]
     handoffs: HandoffSet
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # by file, kept with the version
 
     def action(self, connector: str, name: str) -> Action[Any] | None:
         """Give what a connector can do by that name, None when it is not installed or cannot."""

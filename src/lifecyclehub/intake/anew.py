@@ -1,0 +1,82 @@
+"""Deciding everything anew: after a handoff was switched or the rules changed, what is true already counts again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, Table, select
+
+from lifecyclehub.dispatch.dispatcher import Dispatcher
+from lifecyclehub.dispatch.tools import Tools
+from lifecyclehub.intake.decide import Decide
+from lifecyclehub.mapping import content_version
+from lifecyclehub.rules import Rules
+from lifecyclehub.store import tables
+from lifecyclehub.store.upsert import put_all
+from lifecyclehub.store.writer import as_operation
+
+_CHUNK = 50
+# How far deciding has come is kept like how far a sweep has come; it belongs to no connection.
+_NOBODYS, _DECIDED = "", "decided"
+
+Progress = Callable[[int], None]
+
+
+def _switches(conn: Connection) -> list[list[str | None]]:
+    table = tables.handoff
+    rows = conn.execute(select(table).order_by(table.c.id)).mappings()
+    return [[row["id"], row["state"], row["go_live"].isoformat() if row["go_live"] else None] for row in rows]
+
+
+def _decided_with(conn: Connection) -> str | None:
+    table = tables.cursor
+    of = (table.c.connection == _NOBODYS) & (table.c.kind == _DECIDED)
+    found: str | None = conn.execute(select(table.c.value).where(of)).scalar()
+    return found
+
+
+def _keep(conn: Connection, version: str) -> None:
+    put_all(conn, tables.cursor, [{"connection": _NOBODYS, "kind": _DECIDED, "value": version}])
+
+
+def _after(conn: Connection, table: Table, after: str) -> list[str]:
+    return list(conn.execute(select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(_CHUNK)).scalars())
+
+
+_keeping = as_operation(_keep)
+
+
+class Anew:
+    """Decides anew for every engagement and client, a few at a time, when rules or switches are other than the last time."""
+
+    def __init__(self, tools: Tools, dispatcher: Dispatcher) -> None:
+        self._tools, self._dispatcher = tools, dispatcher
+
+    async def if_changed(self, rules: Rules) -> None:
+        """Decide anew unless everything was decided with these rules and switches already, also before a restart."""
+        version = await self._version(rules)
+        if await self._tools.store.read(_decided_with) != version:
+            await self.all(rules)
+
+    async def all(self, rules: Rules, progress: Progress | None = None) -> int:
+        """Decide anew. Gives how many engagements were looked at; stops early, to go on later, while the hub stops."""
+        version = await self._version(rules)
+        count = await self._each(rules, tables.engagement, progress)
+        if rules.handoffs.per("client"):
+            await self._each(rules, tables.client, None)
+        if not self._dispatcher.flow.stopping:
+            await self._tools.store.run(_keeping, version)
+        return count
+
+    async def _version(self, rules: Rules) -> str:
+        return content_version([rules.version, await self._tools.store.read(_switches)])
+
+    async def _each(self, rules: Rules, table: Table, progress: Progress | None) -> int:
+        store, count, after = self._tools.store, 0, ""
+        decide = Decide(rules, self._tools.ids, self._tools.clock)
+        while not self._dispatcher.flow.stopping and (ids := await store.read(_after, table, after)):
+            self._dispatcher.submit(await store.run(decide, (ids, ()) if table is tables.engagement else ((), ids)))
+            count, after = count + len(ids), ids[-1]
+            if progress is not None:
+                progress(count)
+        return count
