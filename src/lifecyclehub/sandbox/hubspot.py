@@ -21,6 +21,7 @@ from lifecyclehub.sandbox.hubspot_shape import (
     MODIFIED,
     PROPERTIES,
     TYPES,
+    WORDS,
     described_pipelines,
     error,
     millis,
@@ -53,7 +54,7 @@ class HubSpotTool(Tool):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self.state = State(self.history, int(self.account_id))
+        self.state = State(self.history, int(self.account_id), self.now)
         self.people = People(self.state, self._flush)
         self.target_url = ""
 
@@ -145,7 +146,8 @@ class HubSpotTool(Tool):
         body = refuse_unknown(await _json(request), {"properties", "associations", "objectWriteTraceId"})
         path = _type(request)
         ties = [self._tie(path, one) for one in body.get("associations") or []]
-        record = self.state.create(path, body.get("properties"), API)
+        on = [f"{WORDS[other.path]} {other.id}" for other, _ in ties]
+        record = self.state.create(path, body.get("properties"), API, on)
         for other, types in ties:
             self.state.associate(record, other, types, API)
         self._flush()
@@ -301,7 +303,7 @@ class HubSpotTool(Tool):
 
     def _signed(self, url: str, body: bytes) -> dict[str, str]:
         secret = (self.signing_secret or "").encode()
-        moment = str(int(time.time() * 1000))
+        moment = str(int(self.now().timestamp() * 1000))
         digest = hmac.new(secret, b"POST" + url.encode() + body + moment.encode(), hashlib.sha256).digest()
         return {
             "content-type": "application/json",

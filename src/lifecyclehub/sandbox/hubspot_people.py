@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from lifecyclehub.sandbox.hubspot_shape import stamp
@@ -85,11 +84,11 @@ class People:
 
     async def win_deal(self, deal: str) -> dict[str, str]:
         """Drag a deal to Closed Won."""
-        return await self.edit_deal(deal, dealstage="closedwon", closedate=stamp(datetime.now(UTC)))
+        return await self.edit_deal(deal, dealstage="closedwon", closedate=stamp(self.state.now()))
 
     async def lose_deal(self, deal: str) -> dict[str, str]:
         """Drag a deal to Closed Lost."""
-        return await self.edit_deal(deal, dealstage="closedlost", closedate=stamp(datetime.now(UTC)))
+        return await self.edit_deal(deal, dealstage="closedlost", closedate=stamp(self.state.now()))
 
     async def edit_deal(self, deal: str, **properties: Any) -> dict[str, str]:
         """Change properties of a deal."""
@@ -130,7 +129,7 @@ class People:
 
     async def write_note(self, deal: str, text: str) -> dict[str, str]:
         """Write a note on a deal."""
-        note = self.state.create("notes", {"hs_note_body": text, "hs_timestamp": stamp(datetime.now(UTC))}, PERSON)
+        note = self.state.create("notes", {"hs_note_body": text, "hs_timestamp": stamp(self.state.now())}, PERSON)
         self.state.associate(note, self.state.get("deals", deal), {214}, PERSON)
         self._changed()
         return {"note": note.id}

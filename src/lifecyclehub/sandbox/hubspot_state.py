@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from lifecyclehub.messages import marker_in
@@ -71,8 +72,8 @@ class Record:
 class State:
     """All records of one account. Every change writes a history line and adds its webhook entries to `entries`."""
 
-    def __init__(self, history: History, portal: int) -> None:
-        self.history, self.portal = history, portal
+    def __init__(self, history: History, portal: int, now: Callable[[], datetime]) -> None:
+        self.history, self.portal, self.now = history, portal, now
         self.records: dict[tuple[str, str], Record] = {}
         self.merged: dict[tuple[str, str], str] = {}
         self.associations: dict[tuple[str, str], dict[tuple[str, str], set[int]]] = {}
@@ -107,15 +108,15 @@ class State:
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
-    def create(self, path: str, properties: Any, by: tuple[str, str]) -> Record:
-        """Make a record, with every check that HubSpot makes."""
+    def create(self, path: str, properties: Any, by: tuple[str, str], on: list[str] | None = None) -> Record:
+        """Make a record, with every check that HubSpot makes. `on`: which records it will be tied to, for the history."""
         checked = check_properties(path, properties)
         missing = [name for name in REQUIRED.get(path, ()) if not checked.get(name)]
         if missing:
             message = f"Error creating {WORDS[path].upper()}. Some required properties were not set."
             raise error(400, "VALIDATION_ERROR", message, context={"properties": missing})
         self._refuse_twin(path, checked)
-        now = datetime.now(UTC)
+        now = self.now()
         self._next_id += 1
         record = Record(path, str(self._next_id), now, now, time.monotonic())
         self.records[path, record.id] = record
@@ -124,7 +125,7 @@ class State:
         defaults |= {CREATED[path]: stamp(now), "hs_object_id": record.id}
         self._set(record, {**defaults, **checked}, by)
         text = checked.get("hs_note_body") or checked.get("hs_task_body")
-        self._tell("created", record, by, name=record.name, marker=marker_in(text, record.name), text=text)
+        self._tell("created", record, by, name=record.name, marker=marker_in(text, record.name), text=text, on=on)
         return record
 
     def _refuse_twin(self, path: str, properties: dict[str, str]) -> None:
@@ -145,14 +146,14 @@ class State:
 
     def archive(self, record: Record, by: tuple[str, str]) -> None:
         """Put a record into the recycling bin; its associations come back only when it is restored."""
-        record.archived_at = datetime.now(UTC)
+        record.archived_at = self.now()
         self._event(record, "deletion", by, changeFlag="DELETED")
         self._tell("deleted", record, by)
 
     def restore(self, record: Record, by: tuple[str, str]) -> None:
         """Take a record out of the recycling bin."""
         record.archived_at = None
-        record.updated = datetime.now(UTC)
+        record.updated = self.now()
         record.properties[MODIFIED[record.path]] = stamp(record.updated)
         self._event(record, "restore", by)
         self._tell("restored", record, by)
@@ -164,7 +165,7 @@ class State:
         kept = {
             name: value for name, value in properties.items() if name not in (MODIFIED[path], "hs_object_id", "hs_is_closed_won")
         }
-        now = datetime.now(UTC)
+        now = self.now()
         self._next_id += 1
         merged = Record(path, str(self._next_id), now, now, time.monotonic())
         self.records[path, merged.id] = merged
@@ -211,7 +212,7 @@ class State:
             mine |= {list(known)[place] for place in places}
 
     def _set(self, record: Record, properties: dict[str, str], by: tuple[str, str], *, ring: bool = True) -> None:
-        record.updated = max(datetime.now(UTC), record.updated)
+        record.updated = max(self.now(), record.updated)
         properties = {**properties, **_derived(properties), MODIFIED[record.path]: stamp(record.updated)}
         source, source_id = by
         for name, value in properties.items():
@@ -239,7 +240,7 @@ class State:
             "subscriptionId": subscription,
             "portalId": self.portal,
             "appId": APP_ID,
-            "occurredAt": int(time.time() * 1000),
+            "occurredAt": int(self.now().timestamp() * 1000),
             "subscriptionType": f"{word}.{change}",
             "attemptNumber": 0,
             "changeSource": source,
