@@ -37,7 +37,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """Give the URL of a SQLite file of this test's own."""
-    return f"sqlite:///{tmp_path / 'hub.db'}"
+    return f"sqlite+pysqlite:///{tmp_path / 'hub.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

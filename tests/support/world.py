@@ -1,0 +1,518 @@
+"""A whole little world for stories: a hub in its home, the four simulated tools over real HTTP, and a clock that can be put on.
+
+    async with world(tmp_path, database_url) as w:
+        deal = (await w.inquire())["deal"]
+        await w.act("hubspot", "win_deal", deal=deal)
+        await w.quiet()
+        assert len(w.made("asana", "project")) == 1
+
+`quiet` waits until nothing is under way anywhere. What only waits for its time (a retry, a look-up after a vendor's lag)
+does not keep a test waiting: the clock, which hub and tools share, is put forward to that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine, Table, func, select, update
+from starlette.applications import Starlette
+
+from lifecyclehub.admin.setup import init_home
+from lifecyclehub.connector import Endpoint, Subscription
+from lifecyclehub.hub import Hub
+from lifecyclehub.ports import SystemClock
+from lifecyclehub.registry.registry import Registry
+from lifecyclehub.sandbox.asana import AsanaTool
+from lifecyclehub.sandbox.history import read_history
+from lifecyclehub.sandbox.hubspot import HubSpotTool
+from lifecyclehub.sandbox.tool import Tool
+from lifecyclehub.sandbox.xero import Xero
+from lifecyclehub.sandbox.zendesk import ZendeskTool
+from lifecyclehub.settings import Settings, read_settings
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.database import open_engine
+from lifecyclehub.vault import Vault
+from lifecyclehub.vault.credentials import sealed_tokens
+from lifecyclehub.vendor.call import HubCall
+from lifecyclehub.vendor.grants import Tokens
+
+WON = "won-deal-starts-delivery"
+CLOSED = "closed-project-drafts-invoice"
+TICKET = "ticket-joins-project"
+STANDING = "client-standing-to-crm"
+HANDOFFS = (WON, CLOSED, TICKET)
+QUICK = {"total_s": "3", "lag_s": "1", "server_timeout_s": "1"}
+TOOLS: dict[str, Any] = {
+    "hubspot": HubSpotTool,
+    "asana": lambda home: AsanaTool(home, job_delay_s=0.05),
+    "zendesk": ZendeskTool,
+    "xero": Xero,
+}
+# What a tool notes when somebody changed something there; what was refused or went wrong is not among it.
+WRITES = frozenset({"created", "changed", "commented", "tagged", "queued", "deleted", "merged"})
+_QUIET_S = 20.0
+
+
+class ForwardClock(SystemClock):
+    """The machine's clock, and so many seconds more."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self.ahead_s += max(seconds, 0.0)
+
+
+class NeverQuiet(AssertionError):
+    """Something is still open after a long while. The text says what."""
+
+
+@dataclass
+class World:
+    """The hub, its home and its tools. `hub` raises while none runs."""
+
+    settings: Settings
+    clock: ForwardClock
+    tools: dict[str, Tool]
+    engine: Engine
+    http: httpx.AsyncClient
+    url: str
+    registry: Registry = field(default_factory=Registry.load)
+    running: Hub | None = None
+
+    # --- the hub ------------------------------------------------------------------------------------------------------
+
+    @property
+    def hub(self) -> Hub:
+        assert self.running is not None, "no hub runs"
+        return self.running
+
+    @property
+    def home(self) -> Path:
+        return self.settings.home
+
+    async def start_hub(self) -> Hub:
+        """Start a hub on the home, as after a restart of the machine."""
+        assert self.running is None, "a hub runs already"
+        hub = Hub(self.settings, registry=self.registry, clock=self.clock)
+        await hub.start()
+        self.running = hub
+        return hub
+
+    async def stop_hub(self) -> None:
+        """Stop it as an operator does."""
+        hub, self.running = self.hub, None
+        await hub.stop()
+
+    async def abandon_hub(self) -> None:
+        """End it in the middle of everything: nothing is drained, no receipt is written for what is on its way."""
+        hub, self.running = self.hub, None
+        hub.ready = False
+        hub.store._closed = True  # from now on nothing is written any more
+        hub.timers.stop()
+        flows = (hub.intake.flow, hub.dispatcher.flow)
+        for flow in flows:
+            flow.stopping = True
+            for runner in list(flow._running):
+                runner.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await hub.settled()
+        await hub.client.aclose()
+        hub.runner.close()
+        await asyncio.get_running_loop().run_in_executor(None, hub.store.close)
+        hub.engine.dispose()
+        if hub._lock is not None:
+            hub._lock.close()
+
+    async def restart(self) -> None:
+        """Stop the hub in good order and start another one on the same home."""
+        await self.stop_hub()
+        await self.start_hub()
+
+    # --- the tools ----------------------------------------------------------------------------------------------------
+
+    async def act(self, tool: str, act: str, /, **arguments: Any) -> Any:
+        """Do what a person can do in a tool."""
+        reply = await self.http.post(f"{self.tools[tool].base_url()}/_sandbox/act/{act}", json=arguments)
+        assert reply.status_code == 200, f"{tool}.{act}: {reply.status_code} {reply.text}"
+        return reply.json()
+
+    async def misbehave(self, tool: str, **orders: Any) -> None:
+        """Tell a tool what to do wrong: `faults`, `hooks`, `lag_s`."""
+        reply = await self.http.post(f"{self.tools[tool].base_url()}/_sandbox/misbehave", json=orders)
+        assert reply.status_code == 200, reply.text
+
+    async def resend(self, *tools: str) -> None:
+        """Let tools send every webhook of theirs again."""
+        for tool in tools or tuple(self.tools):
+            await self.http.post(f"{self.tools[tool].base_url()}/_sandbox/resend")
+
+    async def inquire(self, **more: Any) -> Any:
+        """Enter an inquiry in the CRM; gives the ids of company, contact and deal."""
+        told: dict[str, Any] = {
+            "company": "Brightwater Foods",
+            "domain": "brightwater.example",
+            "contact_name": "Ada Quill",
+            "contact_email": "ada@brightwater.example",
+            "title": "Website relaunch",
+            "amount": "12500.00",
+            "currency": "EUR",
+        }
+        return await self.act("hubspot", "inquire", **{**told, **more})
+
+    async def win(self, **more: Any) -> Any:
+        """Enter an inquiry and win its deal; gives the ids."""
+        ids = await self.inquire(**more)
+        await self.act("hubspot", "win_deal", deal=ids["deal"])
+        return ids
+
+    async def won_project(self, **more: Any) -> tuple[Any, str]:
+        """Win a deal and wait for its project; gives the CRM's ids and the project's."""
+        before = {one["id"] for one in self.made("asana", "project")}
+        ids = await self.win(**more)
+        await self.quiet()
+        (project,) = [one["id"] for one in self.made("asana", "project") if one["id"] not in before]
+        return ids, project
+
+    async def open_ticket(self, **more: Any) -> str:
+        """Let the client write to the helpdesk; gives the ticket's number."""
+        told: dict[str, Any] = {
+            "subject": "Login broken",
+            "text": "My password is hunter2.",
+            "requester_name": "Ada Quill",
+            "requester_email": "ada@brightwater.example",
+        }
+        return str((await self.act("zendesk", "open_ticket", **{**told, **more}))["ticket"])
+
+    async def projects(self) -> list[Any]:
+        """Give the projects of the project tool with tasks and comments."""
+        found: list[Any] = (await self.act("asana", "list"))["projects"]
+        return found
+
+    async def invoices(self) -> list[Any]:
+        """Give the invoices of the invoicing tool."""
+        found: list[Any] = (await self.act("xero", "list"))["invoices"]
+        return found
+
+    # --- what the tools themselves noted --------------------------------------------------------------------------------
+
+    def history(self, tool: str, what: str | None = None, **facts: Any) -> list[dict[str, Any]]:
+        """Give the lines of a tool's history that say this."""
+        lines = read_history(self.tools[tool].history.path)
+        return [
+            line
+            for line in lines
+            if what in (None, line["what"]) and all(line.get(name) == value for name, value in facts.items())
+        ]
+
+    def made(self, tool: str, kind: str) -> list[dict[str, Any]]:
+        """Give what was made there through the API, oldest first."""
+        return self.history(tool, "created", kind=kind, by="api")
+
+    def writes(self, *tools: str) -> int:
+        """Count what was written there through the API."""
+        named = tools or tuple(self.tools)
+        return sum(line["what"] in WRITES for tool in named for line in self.history(tool, by="api"))
+
+    def notes(self) -> list[str]:
+        """Give the texts of the notes that were put on deals through the API."""
+        return [str(line.get("text")) for line in self.made("hubspot", "note")]
+
+    # --- what the hub knows ---------------------------------------------------------------------------------------------
+
+    def rows(self, table: Table, **where: Any) -> list[dict[str, Any]]:
+        """Read rows of a table, oldest first where it has ids."""
+        statement = select(table)
+        for name, value in where.items():
+            statement = statement.where(table.c[name] == value)
+        if "id" in table.c:
+            statement = statement.order_by(table.c.id)
+        with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            return [dict(row) for row in conn.execute(statement).mappings()]
+
+    def effects(self, **where: Any) -> dict[str, list[str]]:
+        """Give the states of effects by their name."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows(t.effect, **where):
+            found.setdefault(row["name"], []).append(row["state"])
+        return found
+
+    def count(self, table: Table) -> int:
+        """Count a table's rows."""
+        with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            return int(conn.execute(select(func.count()).select_from(table)).scalar_one())
+
+    async def change(self, *statements: Any) -> None:
+        """Change the configuration as an admin's command does, and let the hub take it over."""
+        with self.engine.connect() as conn, conn.begin():
+            for statement in statements:
+                conn.execute(statement)
+            conn.execute(update(t.installation).values(configured=t.installation.c.configured + 1))
+        if self.running is not None:
+            await self.running.look_for_changes()
+
+    async def switch(self, handoff: str, state: str = "on", since: datetime | None = None) -> None:
+        """Switch a handoff; on means from now on, unless another moment is given."""
+        go_live = (since or self.clock.now()) if state == "on" else None
+        await self.change(
+            t.handoff.delete().where(t.handoff.c.id == handoff),
+            t.handoff.insert().values(id=handoff, state=state, go_live=go_live),
+        )
+
+    async def set_connection(self, tool: str, settings: Mapping[str, str] | None = None, **columns: Any) -> None:
+        """Change a connection; `settings` are added to its own."""
+        row = self.rows(t.connection, id=f"con_{tool}")[0]
+        if settings is not None:
+            columns["settings"] = {**row["settings"], **settings}
+        await self.change(update(t.connection).where(t.connection.c.id == f"con_{tool}").values(**columns))
+
+    # --- waiting --------------------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> bool:
+        """Tell whether no webhook is on its way and the hub has nothing in its hands."""
+        sending = any(not tool._sending.empty() or tool.undelivered for tool in self.tools.values())
+        return not sending and not self.hub.intake.flow.busy and not self.hub.dispatcher.flow.busy
+
+    async def quiet(self, *, within_s: float = _QUIET_S, forward: bool = True) -> None:
+        """Wait until nothing is under way and nothing is open. `forward`: put the clock on to what waits for its time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within_s
+        calm = 0
+        while calm < 3:
+            if loop.time() > end:
+                raise NeverQuiet(self._still_open())
+            await asyncio.sleep(0.004)
+            if not self.at_rest():
+                calm = 0
+                continue
+            open_count, due = self._waiting()
+            if not open_count:
+                calm += 1
+                continue
+            calm = 0
+            if due is not None and (forward or due <= self.clock.now()):
+                self.clock.forward((due - self.clock.now()).total_seconds())
+                await self.hub.dispatcher.tick()
+                await self.hub.intake.tick()
+
+    def _waiting(self) -> tuple[int, datetime | None]:
+        """Count what is open, and say when the first of it is due."""
+        with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            found = [_open(conn, table, states) for table, states in _OPEN.items()]
+        dues = [due for _, due in found if due is not None]
+        return sum(count for count, _ in found), min(dues, default=None)
+
+    def _still_open(self) -> str:
+        lines = ["still not quiet:"]
+        for table, states in _OPEN.items():
+            for row in self.rows(table):
+                if row["state"] in states:
+                    name = row.get("name") or row.get("kind") or row.get("way")
+                    lines.append(f"  {table.name} {row['id']} {name}: {row['state']} {row['reason']} {row.get('detail')}")
+        busy = {name: (not tool._sending.empty(), tool.undelivered) for name, tool in self.tools.items()}
+        return "\n".join(
+            [*lines, f"  tools {busy}, intake {self.hub.intake.flow.busy}, dispatcher {self.hub.dispatcher.flow.busy}"]
+        )
+
+    async def pass_time(self, seconds: float) -> None:
+        """Put the clock on, do what time brings, and wait for quiet."""
+        self.clock.forward(seconds)
+        await self.hub.dispatcher.tick()
+        await self.hub.intake.tick()
+        await self.hub.sweeper.tick()
+        await self.quiet()
+
+    async def until(self, what: Any, *, within_s: float = 10.0) -> None:
+        """Wait until something is so, without waiting for quiet."""
+        end = asyncio.get_running_loop().time() + within_s
+        while not what():
+            assert asyncio.get_running_loop().time() < end, "it never came about"
+            await asyncio.sleep(0.004)
+
+
+_OPEN: dict[Table, tuple[str, ...]] = {
+    t.delivery: ("open",),
+    t.notice: ("open",),
+    t.effect: ("planned", "ready", "in flight", "in doubt"),
+}
+
+
+def _open(conn: Connection, table: Table, states: tuple[str, ...]) -> tuple[int, datetime | None]:
+    due = table.c.not_before if "not_before" in table.c else None
+    rows = conn.execute(select(table.c.id if due is None else due).where(table.c.state.in_(states))).scalars().all()
+    return len(rows), None if due is None else min((row for row in rows if row is not None), default=None)
+
+
+# --- setting up -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def world(
+    tmp_path: Path,
+    database_url: str | None = None,
+    *,
+    on: Iterable[str] = HANDOFFS,
+    polls: Iterable[str] = (),
+    settings: Mapping[str, Mapping[str, str]] | None = None,
+    mappings: Mapping[str, str] | None = None,
+) -> AsyncIterator[World]:
+    """Give a running world. `on`: handoffs switched on now; `polls`: tools without webhooks; `mappings`: files of the home."""
+    clock = ForwardClock()
+    tools: dict[str, Tool] = {name: make(tmp_path / "tools") for name, make in TOOLS.items()}
+    for tool in tools.values():
+        tool.clock = clock.now
+        await tool.start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    env = {"LIFECYCLEHUB_DATABASE": database_url} if database_url else {}
+    home = replace(read_settings(tmp_path / "home", env), port=port)
+    init_home(home)
+    for name, text in (mappings or {}).items():
+        (home.mappings / name).parent.mkdir(parents=True, exist_ok=True)
+        (home.mappings / name).write_text(text, "utf-8")
+    engine = open_engine(home.database)
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+        w = World(home, clock, tools, engine, http, f"http://127.0.0.1:{port}")
+        _connect(w, set(polls), on, settings or {})
+        server = await _serve(w, listener)
+        try:
+            await w.start_hub()
+            for name in tools:
+                if name not in set(polls):
+                    await _subscribe(w, name)
+            await w.quiet()
+            yield w
+        finally:
+            if w.running is not None:
+                await w.stop_hub()
+            for tool in tools.values():
+                await tool.stop()
+            server.should_exit = True
+            await server.ended
+            engine.dispose()
+
+
+class _Server(uvicorn.Server):
+    ended: asyncio.Task[None]
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals to pytest."""
+
+
+async def _serve(w: World, listener: socket.socket) -> _Server:
+    from lifecyclehub.web.hooks import hooks_route
+
+    none_runs: Any = SimpleNamespace(ready=False)
+    app = Starlette(routes=[hooks_route(lambda: w.running or none_runs)])
+    server = _Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
+    server.ended = asyncio.create_task(server._serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 (uvicorn gives no event)
+        await asyncio.sleep(0.002)
+    return server
+
+
+def _connect(w: World, polls: set[str], on: Iterable[str], more: Mapping[str, Mapping[str, str]]) -> None:
+    """Write connections, credentials and endpoints as `connections add` leaves them."""
+    now = datetime.now(UTC)
+    vault = Vault.open(w.home, {})
+    with w.engine.connect() as conn, conn.begin():
+        for name, tool in w.tools.items():
+            _connection(conn, vault, w, tool, now, listens=name not in polls, more=more.get(name, {}))
+        for handoff in on:
+            conn.execute(t.handoff.insert().values(id=handoff, state="on", go_live=now))
+
+
+def _connection(
+    conn: Connection, vault: Vault, w: World, tool: Any, now: datetime, *, listens: bool, more: Mapping[str, str]
+) -> None:
+    about = w.registry.get(tool.name).about
+    grant, connection, endpoint = f"gra_{tool.name}", f"con_{tool.name}", f"end_{tool.name}"
+    conn.execute(t.grant.insert().values(id=grant, connector=tool.name, auth=tool.auth, created_at=now))
+    conn.execute(t.secret.insert().values(**sealed_tokens(vault, grant, tokens_of(tool), now)))
+    conn.execute(
+        t.connection.insert().values(
+            id=connection,
+            name=tool.name,
+            connector=tool.name,
+            grant=grant,
+            account_id=tool.account_id,
+            account={"name": tool.name, "currency": "EUR", "timezone": "UTC"},
+            roles=list(about.roles),
+            settings={**tool.settings(), **QUICK, **more},
+            listens=listens,
+            polls=not listens,
+            created_at=now,
+        )
+    )
+    if not listens:
+        return
+    door = about.doors[0]
+    own = None if door.scope == "app" else connection
+    conn.execute(
+        t.endpoint.insert().values(
+            id=endpoint, connector=tool.name, door=door.name, connection=own, state="listening", created_at=now
+        )
+    )
+    if door.setup == "by_hand" and tool.signing_secret:
+        _signing(conn, vault, endpoint, tool.signing_secret, now)
+
+
+def tokens_of(tool: Any) -> Tokens:
+    """Give a tool's present credentials as a grant keeps them."""
+    return Tokens(secrets={name: SecretStr(value) for name, value in tool.credentials.items()})
+
+
+def _signing(conn: Connection, vault: Vault, endpoint: str, secret: str, now: datetime) -> None:
+    row = f"sec_{endpoint}"
+    sealed = vault.seal("secret", row, "signing", secret)
+    since = now - timedelta(days=1)
+    conn.execute(
+        t.secret.insert().values(
+            id=row, owner_kind="endpoint", owner=endpoint, field="signing", sealed=sealed, state="active", valid_from=since
+        )
+    )
+
+
+async def _subscribe(w: World, name: str) -> None:
+    """Let a tool send its webhooks to the hub, in the vendor's own way."""
+    connector = w.registry.get(name)
+    door = connector.about.doors[0]
+    endpoint, url = f"end_{name}", f"{w.url}/hooks/end_{name}"
+    if door.setup == "by_hand":
+        answer = await w.act(name, "set_webhook", url=url)
+        assert answer.get("ok", True), answer
+        return
+    open_until = w.clock.now() + timedelta(minutes=2)
+    await w.change(
+        update(t.endpoint).where(t.endpoint.c.id == endpoint).values(state="registering", registering_until=open_until)
+    )
+    made = await connector.subscribe(
+        HubCall(w.hub.client, await w.hub.target(f"con_{name}")), Endpoint(id=endpoint, url=url, door=door.name)
+    )
+    assert isinstance(made, Subscription)
+    if made.secret is not None and not w.rows(t.secret, owner=endpoint):
+        with w.engine.connect() as conn, conn.begin():
+            _signing(conn, w.hub.vault, endpoint, made.secret, w.clock.now())
+    await w.change(
+        update(t.secret).where(t.secret.c.owner == endpoint).values(state="active"),
+        update(t.endpoint).where(t.endpoint.c.id == endpoint).values(state="listening", registering_until=None),
+    )
