@@ -12,7 +12,7 @@ from lifecyclehub.errors import LostRace
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
-from lifecyclehub.store.state import by, records, rows
+from lifecyclehub.store.state import by, keyed, records, rows
 from lifecyclehub.store.things import COLUMNS, TABLES, Row
 from lifecyclehub.store.upsert import insert_all, insert_new, put_all
 
@@ -131,7 +131,7 @@ class Batch:
 
     def load_identities(self, keys: Iterable[tuple[str, str]]) -> None:
         """Read whose identity keys these are."""
-        for row in rows(self.conn, tables.identity_key, "value", {value for _, value in keys}):
+        for row in keyed(self.conn, set(keys)):
             self.identities[row["kind"], row["value"]] = row["client"]
 
     def claim_identities(self, keys: Iterable[tuple[str, str]], client: str) -> None:
@@ -144,7 +144,7 @@ class Batch:
         mine = self._new_identities
         insert_new(self.conn, tables.identity_key, [{"kind": k, "value": v, "client": c} for (k, v), c in sorted(mine.items())])
         if mine and self.conn.dialect.name != "sqlite":
-            for row in rows(self.conn, tables.identity_key, "value", {value for _, value in mine}):
+            for row in keyed(self.conn, set(mine)):
                 if mine.get((row["kind"], row["value"]), row["client"]) != row["client"]:
                     raise LostRace("another worker met this client at the same moment")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from lifecyclehub.dispatch.plan import Planner
 from lifecyclehub.dispatch.prepared import Prepared
@@ -36,6 +36,11 @@ _STANDING = (
     update(tables.client)
     .where(tables.client.c.id == bindparam("which"))
     .values(standing=bindparam("new_standing"), standing_since=bindparam("since"))
+)
+_STAGES_OF = (
+    select(tables.engagement.c.client, tables.engagement.c.stage, tables.engagement.c.kind)
+    .where(tables.engagement.c.client.in_(bindparam("wanted", expanding=True)))
+    .distinct()
 )
 _SCOPED = ("fixed",)
 
@@ -97,15 +102,16 @@ def _scope_charges(conn: Connection, ids: Ids, state: State) -> None:
     for deal in state.deals:
         charge = known.get(deal["id"])
         wanted = _scope_of(state, deal)
-        if wanted is None:
-            continue
-        if charge is None:
+        if charge is None and wanted is not None:
             charge = {"id": ids.new("chg"), "source_kind": "scope", "source_id": deal["id"], "part": "", **wanted}
             state.charges.append(charge)
             new.append(charge)
-        elif charge["id"] not in billed and any(charge[name] != value for name, value in wanted.items()):
-            charge |= wanted
-            changed.append(charge)
+        elif charge is not None and charge["id"] not in billed:
+            # Not won any more, or its value was taken away: what is not billed yet is not due either.
+            news = wanted if wanted is not None else {"due_at": None}
+            if any(charge[name] != value for name, value in news.items()):
+                charge |= news
+                changed.append(charge)
     insert_new(conn, tables.charge, new)
     put_all(conn, tables.charge, changed)
 
@@ -162,16 +168,14 @@ def _stage_facts(rules: Rules, state: State, now: datetime) -> dict[str, Any]:
 
 def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
     """Bring the standing of clients up to date; give those whose standing changed."""
-    engagements: dict[str, list[Row]] = {}
-    for row in rows(conn, tables.engagement, "client", clients):
-        engagements.setdefault(row["client"], []).append(row)
+    engagements: dict[str, list[dict[str, Any]]] = {}
+    for client_id, stage, kind in conn.execute(_STAGES_OF, {"wanted": sorted(clients)}):
+        engagements.setdefault(client_id, []).append({"stage": stage, "kind": kind})
     values = []
     for client in rows(conn, tables.client, "id", clients):
         facts = {
             "client": {name: client[name] for name in ("id", "kind", "name")},
-            "engagements": [
-                {"id": row["id"], "stage": row["stage"], "kind": row["kind"]} for row in engagements.get(client["id"], [])
-            ],
+            "engagements": engagements.get(client["id"], []),
             "today": now.astimezone(rules.zone).date(),
         }
         derived = rules.handoffs.lifecycle.standing(facts)

@@ -11,6 +11,7 @@ from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.match import place_ticket
 from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
+from lifecyclehub.store.tables import UNPLACED
 
 
 def join_waiting_tickets(conn: Connection, ids: Ids, now: datetime, engagements: Collection[str]) -> set[str]:
@@ -19,7 +20,7 @@ def join_waiting_tickets(conn: Connection, ids: Ids, now: datetime, engagements:
     if not engagements:
         return set()
     clients = select(engagement.c.client).where(engagement.c.id.in_(sorted(engagements)), engagement.c.client.is_not(None))
-    waiting = list(conn.execute(select(ticket.c.id).where(ticket.c.project.is_(None), ticket.c.client.in_(clients))).scalars())
+    waiting = list(conn.execute(select(ticket.c.id).where(UNPLACED, ticket.c.client.in_(clients))).scalars())
     if not waiting:
         return set()
     batch = Batch(conn, ids, now, ())

@@ -171,4 +171,21 @@ def records(conn: Connection, table: Table, keys: Collection[tuple[str, str, str
     return found
 
 
+def keyed(conn: Connection, keys: Collection[tuple[str, str]]) -> list[Row]:
+    """Give the identity keys named by (kind, value), from their primary key."""
+    groups: dict[str, set[str]] = {}
+    for kind, value in keys:
+        groups.setdefault(kind, set()).add(value)
+    found: list[Row] = []
+    for kind, values in sorted(groups.items()):
+        ordered = sorted(values)
+        for start in range(0, len(ordered), _CHUNK):
+            wanted = {"sort": kind, "wanted": ordered[start : start + _CHUNK]}
+            found.extend(dict(row) for row in conn.execute(_KEYED, wanted).mappings())
+    return found
+
+
+_KEYED = select(tables.identity_key).where(
+    tables.identity_key.c.kind == bindparam("sort"), tables.identity_key.c.value.in_(bindparam("wanted", expanding=True))
+)
 _record_statements: dict[str, Any] = {}

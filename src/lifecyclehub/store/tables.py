@@ -98,7 +98,7 @@ engagement = Table(
     "engagement",
     metadata,
     _id(),
-    Column("client", Text, ForeignKey("client.id"), index=True),
+    Column("client", Text, ForeignKey("client.id")),
     Column("title", Text),
     Column("kind", Text, nullable=False, server_default="project"),
     Column("billing", Text, nullable=False, server_default="fixed"),
@@ -108,6 +108,8 @@ engagement = Table(
     _version(),
     Column("created_at", Instant, nullable=False),
 )
+# A client may have a thousand engagements; which stages they are in is read from the index alone.
+Index("ix_engagement_client_stage", engagement.c.client, engagement.c.stage, engagement.c.kind)
 role = Table(
     "role",
     metadata,
@@ -165,6 +167,7 @@ ticket = Table(
     Column("created_at", Instant),
     _fields(),
 )
+UNPLACED = _open("ix_ticket_unplaced", ticket, ("client",), "project IS NULL")
 change = Table(
     "change",
     metadata,
@@ -250,7 +253,7 @@ link = Table(
     Column("deleted_at", Instant),
     Column("merged_into", Text),
     PrimaryKeyConstraint("connection", "kind", "record_id"),
-    Index("ix_link_thing", "thing_kind", "thing"),
+    Index("ix_link_thing", "thing"),
 )
 for _column in ("record_id", "address"):  # a ticket names its project by one of these
     _open(f"ix_link_project_{_column}", link, (_column,), "thing_kind = 'project'")
@@ -547,7 +550,7 @@ OPEN_EFFECT = _open(
 ON_TARGET = _open("ix_effect_target", effect, ("target", "id"), "state IN ('ready', 'in flight', 'in doubt')")
 UNCERTAIN_EFFECT = _open("ix_effect_create", effect, ("connection", "creates"), "state IN ('in flight', 'in doubt')")
 _open("ix_effect_parked", effect, ("id",), "state = 'parked'")
-Index("ix_effect_subject", effect.c.subject_kind, effect.c.subject)
+Index("ix_effect_subject", effect.c.subject)
 need = Table(
     "need",
     metadata,

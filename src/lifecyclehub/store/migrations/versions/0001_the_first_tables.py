@@ -139,7 +139,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'parked'"),
             postgresql_where=sa.text("state = 'parked'"),
         )
-        batch_op.create_index("ix_effect_subject", ["subject_kind", "subject"], unique=False)
+        batch_op.create_index("ix_effect_subject", ["subject"], unique=False)
         batch_op.create_index(
             "ix_effect_target",
             ["target", "id"],
@@ -255,7 +255,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("thing_kind = 'project'"),
             postgresql_where=sa.text("thing_kind = 'project'"),
         )
-        batch_op.create_index("ix_link_thing", ["thing_kind", "thing"], unique=False)
+        batch_op.create_index("ix_link_thing", ["thing"], unique=False)
 
     op.create_table(
         "mirror",
@@ -407,7 +407,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_engagement")),
     )
     with op.batch_alter_table("engagement", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_engagement_client"), ["client"], unique=False)
+        batch_op.create_index("ix_engagement_client_stage", ["client", "stage", "kind"], unique=False)
 
     op.create_table(
         "gate",
@@ -710,6 +710,13 @@ def upgrade() -> None:
     with op.batch_alter_table("ticket", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_ticket_client"), ["client"], unique=False)
         batch_op.create_index(batch_op.f("ix_ticket_engagement"), ["engagement"], unique=False)
+        batch_op.create_index(
+            "ix_ticket_unplaced",
+            ["client"],
+            unique=False,
+            sqlite_where=sa.text("project IS NULL"),
+            postgresql_where=sa.text("project IS NULL"),
+        )
 
     op.create_table(
         "change",
@@ -763,6 +770,9 @@ def downgrade() -> None:
 
     op.drop_table("change")
     with op.batch_alter_table("ticket", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_ticket_unplaced", sqlite_where=sa.text("project IS NULL"), postgresql_where=sa.text("project IS NULL")
+        )
         batch_op.drop_index(batch_op.f("ix_ticket_engagement"))
         batch_op.drop_index(batch_op.f("ix_ticket_client"))
 
@@ -843,7 +853,7 @@ def downgrade() -> None:
 
     op.drop_table("gate")
     with op.batch_alter_table("engagement", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_engagement_client"))
+        batch_op.drop_index("ix_engagement_client_stage")
 
     op.drop_table("engagement")
     with op.batch_alter_table("contact", schema=None) as batch_op:
