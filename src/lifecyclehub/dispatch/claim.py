@@ -47,7 +47,8 @@ class TakeClaims:
         effects = {row["id"]: row for row in rows(conn, _effect, "id", {one.prepared.effect for one in claims}, lock=True)}
         versions = self._versions(conn, {one.prepared.engagement for one in claims if one.prepared.engagement})
         first = self._first_on_target(conn, {one.prepared.target for one in claims if one.prepared.target})
-        verdicts = [self._verdict(one, effects.get(one.prepared.effect), versions, first) for one in claims]
+        billed = self._billed(conn, claims)
+        verdicts = [self._verdict(one, effects.get(one.prepared.effect), versions, first, billed) for one in claims]
         going = [(one, effects[one.prepared.effect]) for one, said in zip(claims, verdicts, strict=True) if said.verdict == "go"]
         things = {one.prepared.effect: self._reserve(conn, one, row) for one, row in going}
         if going:
@@ -75,7 +76,14 @@ class TakeClaims:
         return first
 
     @staticmethod
-    def _verdict(claim: Claim, row: Row | None, versions: dict[str, int], first: dict[str, str]) -> Claimed:
+    def _billed(conn: Connection, claims: Sequence[Claim]) -> set[str]:
+        """Which of the charges that are to be drafted are on an invoice already, or on a draft that is just being made."""
+        wanted = {charge for one in claims for charge in _charges(one)}
+        rows(conn, tables.charge, "id", wanted, lock=True)
+        return {line["charge"] for line in rows(conn, tables.invoice_line, "charge", wanted) if line["live"]}
+
+    @staticmethod
+    def _verdict(claim: Claim, row: Row | None, versions: dict[str, int], first: dict[str, str], billed: set[str]) -> Claimed:
         prepared = claim.prepared
         if row is None or row["state"] != "ready" or row["epoch"] != prepared.epoch:
             return Claimed("gone")
@@ -83,6 +91,10 @@ class TakeClaims:
             return Claimed("again")
         if prepared.target and first.get(prepared.target) != prepared.effect:
             return Claimed("wait")
+        if row["thing"] is None:
+            if not billed.isdisjoint(_charges(claim)):
+                return Claimed("again")
+            billed.update(_charges(claim))
         return Claimed("go", prepared.epoch + 1)
 
     @staticmethod
@@ -144,6 +156,13 @@ class TakeClaims:
                 for path, value in prepared.input["values"].items():
                     sent[connection, kind, record, path] = observed(value)
         expect(conn, sent)
+
+
+def _charges(claim: Claim) -> list[str]:
+    """Give the charges that a draft invoice takes up."""
+    if claim.prepared.action != "create_draft_invoice":
+        return []
+    return [line["charge"] for line in claim.prepared.input["lines"]]
 
 
 def expect(conn: Connection, sent: dict[tuple[str, str, str, str], str]) -> None:

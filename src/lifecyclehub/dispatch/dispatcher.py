@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -12,11 +13,15 @@ from lifecyclehub.dispatch.perform import Flow, Performer
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
 from lifecyclehub.dispatch.tools import Pause, Tools, pause
-from lifecyclehub.dispatch.upkeep import Advance, DueEffect, Parking, due_effects, expire, park, waiting_effects
+from lifecyclehub.dispatch.upkeep import Advance, DueEffect, Parking, due_effects, expire, hold, park, waiting_effects
+from lifecyclehub.errors import PluginHangs
 from lifecyclehub.rules import Rules
-from lifecyclehub.store.writer import as_operation
+from lifecyclehub.store.writer import StoreBusy, StoreClosed, as_operation
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 200
+_BUSY_S = 1.0  # between two tries to write a receipt
 
 
 def _open_held(conn: Connection, effect: str) -> list[str]:
@@ -32,6 +37,7 @@ class Dispatcher:
     def __init__(self, tools: Tools, rules: Rules, reopened: Callable[[list[str]], Awaitable[None]]) -> None:
         self._tools, self._reopened = tools, reopened
         self.flow = Flow()
+        self._stranded: set[str] = set()  # ready, but not sent: another one goes first, or the database was busy
         self.use(rules)
 
     def use(self, rules: Rules) -> None:
@@ -48,18 +54,40 @@ class Dispatcher:
         if self.flow.stopping:
             return
         for one in prepared:
-            self.flow.start(self._performer.perform(one))
+            self.flow.start(self._perform(one))
+
+    async def _perform(self, prepared: Prepared) -> None:
+        try:
+            if await self._performer.perform(prepared):
+                self._stranded.add(prepared.effect)
+        except (StoreBusy, StoreClosed):
+            self._stranded.add(prepared.effect)
+        except PluginHangs as error:
+            await self._tools.store.run(hold, Parking(prepared.effect, "connection", str(error), self._tools.clock.now()))
+        except Exception as error:
+            logger.exception("the effect %s met an error", prepared.effect)
+            await self._park(prepared.effect, "error", f"{type(error).__name__}: {error}")
 
     async def receive(self, receipt: Receipt) -> None:
         """Write a receipt, then let go on what waited for it."""
         store = self._tools.store
         if receipt.outcome is None:
             await self._pause_for(receipt)
-        woken = await store.run(self._receipts, receipt)
+        woken = await self._written(receipt)
         notices = await store.run(open_held, receipt.effect)
         if notices:
             await self._reopened(notices)
         await self.advance(woken)
+
+    async def _written(self, receipt: Receipt) -> Sequence[str]:
+        """Write a receipt, again and again while the database is busy: what a vendor answered is told only once."""
+        while True:
+            try:
+                return await self._tools.store.run(self._receipts, receipt)
+            except StoreBusy:
+                if self.flow.stopping:
+                    raise
+                await self._tools.clock.sleep(_BUSY_S)
 
     async def _pause_for(self, receipt: Receipt) -> None:
         row = await self._tools.store.read(self._lookup.row, receipt.effect)
@@ -103,7 +131,12 @@ class Dispatcher:
         for one in due:
             if one.state != "ready":
                 self.flow.start(self._look(one))
-        await self.advance(again)
+        stranded, self._stranded = self._stranded, set()
+        try:
+            await self.advance(dict.fromkeys((*again, *sorted(stranded))))
+        except StoreBusy:
+            self._stranded |= stranded
+            raise
         await store.run(expire, (now - self._lookup.grace, None))
 
     async def _look(self, due: DueEffect) -> None:

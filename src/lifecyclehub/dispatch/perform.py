@@ -49,27 +49,32 @@ class Performer:
     ) -> None:
         self._tools, self._claims, self._receive, self._again, self._park = tools, claims, receive, again, park
 
-    async def perform(self, prepared: Prepared) -> None:
-        """Take one effect from prepared to its receipt. Never raises for what a vendor or a plugin does."""
+    async def perform(self, prepared: Prepared) -> bool:
+        """Take one effect from prepared to its receipt; True when another one goes first on its target record.
+
+        Never raises for what a vendor or a plugin does, but PluginHangs: then nothing was sent.
+        """
+        if prepared.connector in self._tools.runner.hanging:
+            raise PluginHangs(prepared.connector, prepared.action, "waits: the connector hangs. Start the hub again.")
         action = self._action(prepared)
         value = action.input.model_validate(prepared.input)
         request = prepared.frozen
         if request is None:
             try:
                 request = await self._tools.runner.call(prepared.connector, action.render, value, prepared.body, prepared.key)
-            except (PluginHangs, PluginRaised) as error:
+            except PluginRaised as error:
                 await self._park(prepared.effect, "plugin", str(error))
-                return
+                return False
         try:
             target = await self._tools.targets(prepared.connection)
         except ConfigurationError as error:
             await self._park(prepared.effect, "connection", str(error))
-            return
-        await self._claim_and_send(prepared, action, value, request, target)
+            return False
+        return await self._claim_and_send(prepared, action, value, request, target)
 
     async def _claim_and_send(
         self, prepared: Prepared, action: Action[Any], value: BaseModel, request: Request, target: Target
-    ) -> None:
+    ) -> bool:
         sending_s = min(request.timeout_s or target.timeout_s, target.timeout_s)
         # Taken before the claim is queued: however long the queue, what is sent is sent within the deadline on record.
         deadline = self._tools.clock.monotonic() + sending_s
@@ -79,7 +84,7 @@ class Performer:
         if claimed.verdict == "again":
             await self._again([prepared.effect])
         if claimed.verdict != "go":
-            return
+            return claimed.verdict == "wait"
         began = self._tools.clock.now()
         twin = await self._twin(action, value, prepared, target) if action.adopts_twin else None
         answer = twin or await self._send(action, request, target, deadline)
@@ -97,6 +102,7 @@ class Performer:
                 detail=answer.detail,
             )
         )
+        return False
 
     async def _twin(self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target) -> Answer | None:
         """Look for what a person or another automation made already; None when there is none and it may be created."""

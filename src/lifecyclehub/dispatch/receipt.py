@@ -142,7 +142,7 @@ class WriteReceipts:
 
     def _again(self, row: Row, reason: str, after: float | None, now: datetime) -> None:
         first = row["first_failed_at"] or now
-        when = next_try(first, row["attempts"], now, after, self._randomness)
+        when = next_try(first, row["attempts"] + 1, now, after, self._randomness)
         row |= {"first_failed_at": first, "attempts": row["attempts"] + 1, "detail": reason, "handle": None}
         if when is None:
             row |= {"state": "parked", "reason": "gave up", "not_before": None}
@@ -169,7 +169,7 @@ class WriteReceipts:
 
     def _cannot_tell(self, row: Row, reason: str, now: datetime) -> None:
         first = row["first_failed_at"] or now
-        when = next_try(first, row["attempts"], now, None, self._randomness)
+        when = next_try(first, row["attempts"] + 1, now, None, self._randomness)
         row |= {"first_failed_at": first, "attempts": row["attempts"] + 1, "detail": reason, "not_before": when}
         if when is None:
             row |= {"state": "parked", "reason": "in doubt"}

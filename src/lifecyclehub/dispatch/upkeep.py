@@ -59,6 +59,17 @@ def park(conn: Connection, items: Sequence[Parking]) -> list[bool]:
     return parked
 
 
+def hold(conn: Connection, items: Sequence[Parking]) -> list[bool]:
+    """Hold effects that nobody sends yet; they are looked at again when the hub starts. False where that cannot be."""
+    held = []
+    for item in items:
+        allowed = _effect.c.state.in_(ADMIN_PARKABLE)
+        values = {"state": "held", "reason": item.reason, "detail": item.detail, "not_before": None}
+        done = conn.execute(update(_effect).where(_effect.c.id == item.effect, allowed).values(**values))
+        held.append(bool(done.rowcount))
+    return held
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """A person's word on a parked effect: try it anew, this record is the one, or let it be."""

@@ -23,6 +23,8 @@ def age(seen: Observation, link: Row | None) -> Age:
     """
     if link is None or link["fetched_at"] is None:
         return "newer"
+    if link["deleted_at"] is not None and not seen.fetched:
+        return "tie"  # a delete beats a late update: only a fresh look brings a record back
     by_vendor = _by_vendor(seen, link)
     if by_vendor != "tie":
         return by_vendor
