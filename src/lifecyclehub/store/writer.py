@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lifecyclehub.errors import HubError, LostRace
 from lifecyclehub.store.database import in_transaction
@@ -105,6 +105,10 @@ class Store:
             self._asks.put(None)
         for thread in self._threads:
             thread.join(timeout=30)
+        while not self._asks.empty():  # asked while the last thread was ending
+            if (late := self._asks.get()) is not None:
+                late.error = StoreClosed("the store is closed")
+                self._answer([late])
         self._readers.shutdown(wait=True)
 
     # --- on the writer threads ----------------------------------------------------------------------------------------
@@ -132,13 +136,18 @@ class Store:
         return asks, end
 
     def _commit_together(self, asks: list[_Ask]) -> None:
+        began = False
         try:
             with self.engine.connect() as conn, conn.begin():
+                began = True
                 self._run_groups(conn, asks)
-                _still_ours(conn)
             self.counts.commits += 1
             self.counts.operations += len(asks)
-        except BaseException:  # noqa: BLE001 (each asker gets its own error below)
+        except BaseException as error:  # noqa: BLE001 (each asker gets its own error below)
+            if not began and isinstance(error, DBAPIError) and _is_busy(error):
+                for ask in asks:  # no transaction can be had: trying for each would only wait as often
+                    ask.error = StoreBusy(str(error.orig))
+                return
             if len(asks) > 1:
                 self.counts.fallbacks += 1
             for ask in asks:
@@ -175,6 +184,9 @@ class Store:
         for operation, members in groups.items():
             items = [item for ask in members for item in ask.items]
             results = operation(conn, items)
+            _still_ours(conn)
+            if len(results) != len(items):
+                raise HubError(f"{operation} gave {len(results)} results for {len(items)} items")
             position = 0
             for ask in members:
                 ask.results = results[position : position + len(ask.items)]
@@ -213,9 +225,21 @@ def _is_lost_race(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "55P03")
 
 
+_SQLITE_BUSY = ("locked", "database or disk is full", "readonly database", "disk i/o error", "unable to open database file")
+# Connection lost, read-only, out of disk, memory or connections, shutting down.
+_POSTGRES_BUSY = ("08", "25006", "53", "57P", "58")
+
+
 def _is_busy(error: DBAPIError) -> bool:
-    said = str(error.orig).lower()
-    return error.connection_invalidated or any(word in said for word in ("locked", "disk", "full", "readonly", "i/o error"))
+    """Tell faults of the database's surroundings, which pass, from faults of what was asked."""
+    if error.connection_invalidated:
+        return True
+    if not hasattr(error.orig, "sqlstate"):
+        return any(words in str(error.orig).lower() for words in _SQLITE_BUSY)
+    code: str | None = getattr(error.orig, "sqlstate", None)
+    if code is None:  # it could not even be reached
+        return isinstance(error, OperationalError)
+    return code.startswith(_POSTGRES_BUSY)
 
 
 def as_operation(function: Callable[[Connection, T], R]) -> Operation[T, R]:
