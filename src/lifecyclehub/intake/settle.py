@@ -43,6 +43,8 @@ class Settle:
                 return Settled("ignored", "older", "a newer state of this record is known already")
             case "tie":
                 return Settled("look again", "tie", "the payload is as old as what is known; the record is fetched")
+            case "newer" if any(self._overtaken(batch, other) for other in seen.related):
+                return Settled("look again", "overtaken", "what came along was looked at again since; the record is fetched anew")
             case "newer":
                 pass
         waiting = matcher.open_create(seen, link)
@@ -62,6 +64,12 @@ class Settle:
         placed = matcher.place(seen, thing)
         self._touch(batch, seen.fills, thing)
         return verdict or placed or _PROCESSED
+
+    @staticmethod
+    def _overtaken(batch: Batch, other: Observation) -> bool:
+        """Tell whether a company that is still nobody's was seen later than this: it is needed now, with its newest values."""
+        link = batch.links.get(other.key)
+        return other.fills == "client" and link is not None and link["thing"] is None and age(other, link) != "newer"
 
     def _related(self, batch: Batch, matcher: Matcher, other: Observation) -> None:
         """Take over a record that came along; its own notices have nothing to do with this."""
@@ -107,6 +115,8 @@ class Settle:
     def _deleted(self, batch: Batch, seen: Observation) -> Settled:
         """A delete beats a late update: the link becomes a tombstone, which only a fresh look at a living record lifts."""
         link = batch.links.get(seen.key)
+        if link is not None and link["fetched_at"] is not None and link["fetched_at"] > seen.seen_at:
+            return Settled("ignored", "older", "a look that began later found the record alive")
         batch.set_link(seen.key, deleted_at=(link or {}).get("deleted_at") or seen.seen_at, fetched_at=seen.seen_at)
         if link is not None and link["thing"] is not None:
             thing = batch.thing(link["thing_kind"], link["thing"])

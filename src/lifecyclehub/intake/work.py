@@ -22,13 +22,14 @@ from lifecyclehub.errors import (
     NotOurJson,
     PluginHangs,
     RecordGone,
+    TryAgain,
 )
 from lifecyclehub.intake.decide import SettleAndDecide
 from lifecyclehub.intake.directory import Directory
 from lifecyclehub.intake.fetch import gone, observe
 from lifecyclehub.intake.keep import Arrival
 from lifecyclehub.intake.notices import Failed, due_notices, fail, notices_by_id, open_deliveries, open_notices
-from lifecyclehub.intake.observation import Observation
+from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.split import Split, split
 from lifecyclehub.intake.sweep import swept_notices
 from lifecyclehub.jsonio import parse_strictly
@@ -42,7 +43,9 @@ from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.retry import next_try
 
 BACKLOG = 2_000
+_LOOKS = 5  # at a record that others look at in the same moment
 LANES = 5_000  # records at work or waiting in memory; what is more stays open in the store
+LARGE = 64 * 1024
 RecordKey = tuple[str, str, str]
 
 
@@ -95,7 +98,7 @@ class Intake:
     async def _split(self, arrival: Arrival) -> None:
         now = self._tools.clock.now()
         try:
-            parsed = arrival.parsed if arrival.parsed is not None else parse_strictly(arrival.body) if arrival.body else None
+            parsed = arrival.parsed if arrival.parsed is not None else await _parsed(arrival.body)
             connector = self._tools.registry.get(arrival.connector)
             delivery = Delivery(
                 id=arrival.id,
@@ -118,7 +121,18 @@ class Intake:
             return  # it stays open, and is read when the hub is started again
         except HubError as error:
             item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=str(error))
-        self.take(await self._tools.store.run(split, item))
+        except Exception as error:  # noqa: BLE001 (what a connector gave is no list of notices)
+            item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=f"{type(error).__name__}: {error}")
+        await self._write(item)
+
+    async def _write(self, item: Split) -> None:
+        try:
+            self.take(await self._tools.store.run(split, item))
+        except (StoreBusy, StoreClosed):
+            return  # it stays open; the tick takes it up again
+        except Exception as error:  # noqa: BLE001 (the database refuses what a connector made of it)
+            parked = Split(delivery=item.delivery, at=item.at, parked="cannot be kept", detail=f"{type(error).__name__}: {error}")
+            await self._tools.store.run(split, parked)
 
     def _as_row(self, arrival: Arrival, position: int, notice: Notice, about: About) -> Row:
         state, reason, connection = self._place(arrival, notice, about)
@@ -186,13 +200,8 @@ class Intake:
             del self._lanes[key]
 
     async def _record(self, key: RecordKey, notices: Sequence[Row]) -> None:
-        began = self._tools.clock.now()
         try:
-            seen = await self._see(key, notices, began, fetch=False)
-            settled = await self._tools.store.run(self._settle, seen)
-            if settled.state == "look again":
-                seen = await self._see(key, notices, self._tools.clock.now(), fetch=True)
-                settled = await self._tools.store.run(self._settle, seen)
+            settled = await self._settled(key, notices)
         except (StoreBusy, StoreClosed):
             self._stranded = True  # the notices stay open; the tick takes them up again
             return
@@ -200,6 +209,15 @@ class Intake:
             await self._failed(key, notices, error)
             return
         self._dispatcher.submit(settled.ready)
+
+    async def _settled(self, key: RecordKey, notices: Sequence[Row]) -> Settled:
+        """Look at the record and settle what was seen, again until nothing newer is known than what was seen."""
+        for look in range(_LOOKS):
+            seen = await self._see(key, notices, self._tools.clock.now(), fetch=look > 0)
+            settled = await self._tools.store.run(self._settle, seen)
+            if settled.state != "look again":
+                return settled
+        raise TryAgain("the record changes faster than it can be looked at", sent=False)
 
     async def _see(self, key: RecordKey, notices: Sequence[Row], began: datetime, *, fetch: bool) -> Observation:
         """Look at the record as it is now; one look serves all notices that were read before it began."""
@@ -248,12 +266,15 @@ class Intake:
         elif isinstance(error, CallFailed):
             since = notices[0]["first_failed_at"] or now
             after = getattr(error, "after", None)
-            when = next_try(since, notices[0]["attempts"], now, after, self._tools.randomness)
+            when = next_try(since, notices[0]["attempts"] + 1, now, after, self._tools.randomness)
             state, reason = ("open", "retry") if when is not None else ("parked", "gave up")
             item = Failed(notices=ids, state=state, reason=reason, detail=text, since=since, next=when)
         else:
             item = Failed(notices=ids, state="parked", reason="error", detail=f"{type(error).__name__}: {text}")
-        await self._tools.store.run(fail, item)
+        try:
+            await self._tools.store.run(fail, item)
+        except (StoreBusy, StoreClosed):
+            self._stranded = True
 
     # --- what time brings ---------------------------------------------------------------------------------------------
 
@@ -277,6 +298,13 @@ class Intake:
     async def reopened(self, notices: list[str]) -> None:
         """Take up notices that waited for an effect."""
         self.take(await self._tools.store.read(notices_by_id, notices))
+
+
+async def _parsed(body: bytes) -> Any:
+    """Parse a body strictly; a large one beside the event loop, so that others are answered meanwhile."""
+    if len(body) > LARGE:
+        return await asyncio.to_thread(parse_strictly, body)
+    return parse_strictly(body) if body else None
 
 
 async def nothing_left(*flows: Flow) -> None:
