@@ -1,0 +1,237 @@
+"""The kill proof: many clients at once, misbehaving tools, and a hub that is killed again and again at seeded random times.
+
+`python -m lifecyclehub.sandbox.kills --kills 30 --seed 1` runs rounds of new clients from inquiry to draft invoice. In
+every phase of a round the hub's process gets SIGKILL at random moments and is started again on the same home. After each
+round the tools' own history files are counted; at the end every webhook is sent again and nothing may change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from lifecyclehub.sandbox.checker import Case, Proof, check, read_histories, writes
+from lifecyclehub.sandbox.installation import connect, fresh_home
+from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, wait_for
+from lifecyclehub.sandbox.story import checklist
+from lifecyclehub.sandbox.watch import Watch
+
+QUIET_S = 90.0
+LATEST_KILL_S = 1.6  # after a burst: most of its work is over by then
+PHASES = ("inquiry", "won", "ticket", "closed")
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    # Slow ones act after the hub has given up, and still within the time that the tool says it needs at most.
+    "hubspot": [
+        {"do": "lose_answer", "path": "objects/notes", "times": 2},
+        {"do": "slow", "path": "objects/notes", "times": 1, "seconds": 3.3},
+        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
+        {"do": "fail", "method": "GET", "times": 2},
+        {"do": "html", "method": "GET", "times": 1},
+    ],
+    "asana": [
+        {"do": "lose_answer", "path": "instantiateProject", "times": 2},
+        {"do": "lose_answer", "path": "/tasks", "times": 3},
+        {"do": "slow", "path": "/tasks", "times": 2, "seconds": 3.3},
+        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
+        {"do": "refuse", "times": 2},
+        {"do": "garbage", "path": "/tasks", "times": 1},
+        {"do": "fail", "times": 2},
+    ],
+    "zendesk": [
+        {"do": "lose_answer", "method": "PUT", "path": "/tickets/", "times": 2},
+        {"do": "slow", "method": "PUT", "path": "/tickets/", "times": 1, "seconds": 3.3},
+        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
+    ],
+    "xero": [
+        {"do": "lose_answer", "method": "PUT", "times": 3},
+        {"do": "slow", "method": "PUT", "times": 1, "seconds": 3.3},
+        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
+        {"do": "fail", "method": "PUT", "times": 2},
+    ],
+}
+
+
+@dataclass(slots=True)
+class Kills:
+    """One run: the two processes, the cases so far, and the kills that were made."""
+
+    tools: Tools
+    hub: HubProcess
+    watch: Watch
+    home: Path
+    seed: int
+    kills: int
+    deals: int
+    misbehaving: bool = True
+    cases: list[Case] = field(default_factory=list)
+    made: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def run(self) -> list[Proof]:
+        """Go on with rounds until all kills are made; give the proof after each round."""
+        chance = random.Random(self.seed)
+        proofs: list[Proof] = []
+        number = 0
+        while self.made < self.kills or not proofs:
+            number += 1
+            bad = self.misbehaving and number % 2 == 0
+            print(f"\nRound {number}: {self.deals} clients{', the tools misbehave' if bad else ''}")
+            self._round(number, chance, bad=bad)
+            proofs.append(check(read_histories(self.tools.home), self.cases, checklist(self.home)))
+            print(f"  {proofs[-1].sentence()}")
+            if not proofs[-1].holds:
+                break
+        return proofs
+
+    def _round(self, number: int, chance: random.Random, *, bad: bool) -> None:
+        if bad:
+            self._misbehave(chance)
+        mine = [self._inquire(number, place) for place in range(self.deals)]
+        self._killed("inquiry", chance)
+        for case in mine:
+            self.tools.act("hubspot", "win_deal", deal=case.deal)
+        early = {case.deal: self._ticket(case, "before") for case in mine[::4]}
+        self._killed("won", chance)
+        late = {case.deal: self._ticket(case, "after") for case in mine[::2]}
+        self._killed("ticket", chance)
+        addresses = {one["name"]: one["gid"] for one in self.tools.act("asana", "list")["projects"]}
+        for case in mine:
+            tickets = tuple(one[case.deal] for one in (early, late) if case.deal in one)
+            self.cases[self.cases.index(case)] = replace(case, tickets=tickets, closed=case.project in addresses)
+            if case.project in addresses:
+                self.tools.act("asana", "complete_project", project=addresses[case.project])
+        self._killed("closed", chance)
+        for name in FAULTS:
+            self.tools.misbehave(name, faults=[], hooks={}, lag_s=0)
+
+    def _misbehave(self, chance: random.Random) -> None:
+        for name, faults in FAULTS.items():
+            shuffled = chance.sample(faults, len(faults))
+            self.tools.misbehave(name, faults=shuffled, hooks={"copies": 2, "reverse": True, "lag_s": 0.1}, lag_s=0.7)
+
+    def _inquire(self, number: int, place: int) -> Case:
+        client = f"Client {number}-{place:02d}"
+        total = Decimal(1000 * number + 7 * place) + Decimal("0.25")
+        deal = self.tools.act(
+            "hubspot",
+            "inquire",
+            company=client,
+            domain=_domain(client),
+            contact_name="Ada Quill",
+            contact_email=f"ada@{_domain(client)}",
+            title=f"Website {number}-{place}",
+            amount=str(total),
+            owner_email="ines@northwind-atelier.example",
+        )["deal"]
+        case = Case(deal=deal, client=client, title=f"Website {number}-{place}", total=total)
+        self.cases.append(case)
+        return case
+
+    def _ticket(self, case: Case, when: str) -> str:
+        opened = self.tools.act(
+            "zendesk",
+            "open_ticket",
+            subject=f"Question {when} the start",
+            text="What do you need from us?",
+            requester_name="Ada Quill",
+            requester_email=f"ada@{_domain(case.client)}",
+        )
+        return str(opened["ticket"])
+
+    def _killed(self, phase: str, chance: random.Random) -> None:
+        """Kill the hub at random moments of a phase, start it again each time, and wait until all its work is over."""
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            if self.made >= self.kills:
+                break
+            # Short waits fall into the start itself: a hub must survive that too.
+            after = chance.choice((chance.uniform(0, 0.4), chance.uniform(0, LATEST_KILL_S), chance.uniform(0, LATEST_KILL_S)))
+            time.sleep(after)
+            self.hub.kill()
+            self.made += 1
+            print(f"  kill {self.made} of {self.kills}: {time.monotonic() - self.began:.2f} s, {after:.3f} s into {phase}")
+            self.hub.start()
+            if chance.random() < 0.8:
+                self.hub.wait_until_ready()
+        self.hub.wait_until_ready()
+        quiet(self.tools, self.watch, QUIET_S)
+
+
+def _domain(client: str) -> str:
+    return f"{client.lower().replace(' ', '-')}.example"
+
+
+def quiet(tools: Tools, watch: Watch, seconds: float) -> None:
+    """Wait until every webhook is answered and nothing is under way in the hub. Raises DidNotHappen saying what is."""
+    calm = 0
+
+    def look() -> bool | None:
+        nonlocal calm
+        # What one look finds over may make the other tool ring: three calm looks in a row.
+        calm = calm + 1 if not watch.under_way() and tools.settled() else 0
+        return True if calm >= 3 else None
+
+    wait_for("quiet", look, seconds, watch.report)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line. Gives 0 when the proof holds, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m lifecyclehub.sandbox.kills")
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--deals", type=int, default=10, help="clients in each round")
+    parser.add_argument("--home", type=Path, help="keep the installation and the histories here")
+    parser.add_argument("--behaved", action="store_true", help="the tools make no faults of their own")
+    given = parser.parse_args(arguments)
+    if given.home is not None:
+        return run(given.home.absolute(), given)
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        return run(Path(folder), given)
+
+
+def run(home: Path, given: argparse.Namespace) -> int:
+    """Set up, run all rounds, send everything again, and say what came of it."""
+    print(f"{given.kills} kills, seed {given.seed}, {given.deals} clients a round")
+    fresh_home(home)
+    tools = Tools(home / "tools", home / "tools.log")
+    hub = HubProcess(home, home / "hub.log")
+    try:
+        connect(home, tools, hub)
+        with Watch(home) as watch:
+            one = Kills(tools, hub, watch, home, given.seed, given.kills, given.deals, misbehaving=not given.behaved)
+            proofs = one.run()
+            faults = again(one) if proofs[-1].holds else []
+    except DidNotHappen as error:
+        print(f"\nThe proof does not hold: {error}")
+        return 1
+    finally:
+        hub.stop()
+        tools.stop()
+    wrong = [*proofs[-1].deviations(), *faults]
+    for line in wrong:
+        print(f"  {line}")
+    print(f"\n{proofs[-1].sentence()} {one.made} kills. {'The proof does not hold.' if wrong else 'The proof holds.'}")
+    return 1 if wrong else 0
+
+
+def again(one: Kills) -> list[str]:
+    """Send every webhook once more; give what changed by that, which must be nothing."""
+    before = writes(read_histories(one.tools.home))
+    count = one.tools.resend()
+    quiet(one.tools, one.watch, QUIET_S)
+    histories = read_histories(one.tools.home)
+    proof = check(histories, one.cases, checklist(one.home))
+    print(f"\nEvery webhook again: {count}. {proof.sentence()}")
+    more = writes(histories) - before
+    return proof.deviations() + ([f"{more} writes came of webhooks that told nothing new"] if more else [])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
