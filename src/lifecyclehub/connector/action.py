@@ -71,6 +71,7 @@ class Action(ABC, Generic[V]):
     `name`: as the role's table calls it. `input`: the class V. `creates`: the kind of record that it makes, None for
     one that changes `target`. `target`: the kind that it works on or puts its record into, in whose order effects
     run; None for a create that stands alone. `target_field`: the input's field that holds the target's record id.
+    `verify_after`: some tools answer 2xx and do nothing, so `find` must see it before it counts as done.
     `adopts_twin`: look first whether a person or another automation made the same thing already, and take that over
     (a customer who is in the books).
     """

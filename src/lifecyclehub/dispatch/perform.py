@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginHangs, PluginRaised, TryAgain
-from lifecyclehub.messages import Absent, CannotTell, Done, Found, Outcome, Reply, Request, Retry, Unknown
+from lifecyclehub.messages import Absent, CannotTell, Done, Found, Outcome, Reply, Request, Retry, Sighting, Unknown
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.target import Target
@@ -88,6 +88,8 @@ class Performer:
         began = self._tools.clock.now()
         twin = await self._twin(action, value, prepared, target) if action.adopts_twin else None
         answer = twin or await self._send(action, request, target, deadline)
+        if action.verify_after and not twin and isinstance(answer.outcome, Done):
+            answer = await self._verified(action, value, prepared, target, answer)
         await self._receive(
             Receipt(
                 effect=prepared.effect,
@@ -119,6 +121,20 @@ class Performer:
                 return Answer(Unknown(f"{len(records)} like it are there already"), bytes_sent=False)
             case CannotTell(reason):
                 return Answer(Retry(f"could not look whether it is there already: {reason}"), bytes_sent=False)
+
+    async def _verified(
+        self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target, answer: Answer
+    ) -> Answer:
+        """Look whether what the tool says it did is there: some answer 204 and do nothing."""
+        sighting: Sighting
+        try:
+            sighting = await self.look(action, value, prepared, target)
+        except NeedsReauthorization as error:
+            sighting = CannotTell(str(error))
+        if isinstance(sighting, Found) and sighting.records:
+            return replace(answer, outcome=sighting.records[0])
+        said = sighting.reason if isinstance(sighting, CannotTell) else "the tool said that it was done, but it is not there"
+        return replace(answer, outcome=Unknown(said))
 
     async def look(
         self, action: Action[Any], value: BaseModel, prepared: Prepared, target: Target
