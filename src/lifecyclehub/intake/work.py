@@ -136,6 +136,7 @@ class Intake:
 
     def _as_row(self, arrival: Arrival, position: int, notice: Notice, about: About) -> Row:
         state, reason, connection = self._place(arrival, notice, about)
+        known = self._directory().connections.get(connection or "")
         return {
             "id": self._tools.ids.new("ntc"),
             "delivery": arrival.id,
@@ -143,7 +144,8 @@ class Intake:
             "endpoint": arrival.endpoint,
             "connection": connection,
             "connector": arrival.connector,
-            "account": notice.account,
+            # Never NULL where it is known: a database takes no two of them for equal, and the key would fold nothing.
+            "account": notice.account or (known["account_id"] if known else None),
             "key": notice.key,
             "kind": notice.kind,
             "record_id": notice.record_id,
