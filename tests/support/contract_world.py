@@ -84,7 +84,8 @@ class Vendor:
     def __init__(self, router: respx.MockRouter) -> None:
         self.router, self.acts = router, []
         self.losing = 0
-        self.hanging: asyncio.Event | None = None
+        self.hanging = False
+        self.has_acted = asyncio.Event()
 
     acts: list[dict[str, Any]]
 
@@ -95,11 +96,12 @@ class Vendor:
     async def acted(self, act: dict[str, Any], status: int, body: Any) -> httpx.Response:
         """Note an act and answer it, unless this answer is to be lost, or never to come."""
         self.acts.append(act)
+        self.has_acted.set()
         if self.losing:
             self.losing -= 1
             raise httpx.ReadTimeout("the answer is lost")
-        if self.hanging is not None:
-            await self.hanging.wait()
+        if self.hanging:
+            await asyncio.Event().wait()
         return said(body, status)
 
 
