@@ -34,6 +34,13 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def shared_postgres_url(postgres_server: str) -> Iterator[str]:
+    """Give the URL of a PostgreSQL schema that several tests share."""
+    with postgres.fresh_schema(postgres_server) as url:
+        yield url
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """Give the URL of a SQLite file of this test's own."""

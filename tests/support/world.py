@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +66,12 @@ WRITES = frozenset({"created", "changed", "commented", "tagged", "queued", "dele
 _QUIET_S = 20.0
 
 
+@cache
+def installed() -> Registry:
+    """Give the installed connectors, loaded once."""
+    return Registry.load()
+
+
 class ForwardClock(SystemClock):
     """The machine's clock, and so many seconds more."""
 
@@ -96,8 +103,27 @@ class World:
     engine: Engine
     http: httpx.AsyncClient
     url: str
-    registry: Registry = field(default_factory=Registry.load)
+    registry: Registry = field(default_factory=installed)
     running: Hub | None = None
+    stories: int = 0
+    _since: dict[str, int] = field(default_factory=dict)
+    _first_id: str = ""
+
+    def begin_story(self) -> None:
+        """Begin a story with a client of its own: what was there before is not counted."""
+        self.stories += 1
+        self._since = {name: len(list(read_history(tool.history.path))) for name, tool in self.tools.items()}
+        self._first_id = self.hub.ids.new("x").partition("_")[2]
+
+    @property
+    def company(self) -> str:
+        """The client of this story."""
+        return f"Brightwater {self.stories}"
+
+    @property
+    def domain(self) -> str:
+        """Its domain."""
+        return f"brightwater-{self.stories}.example"
 
     # --- the hub ------------------------------------------------------------------------------------------------------
 
@@ -169,10 +195,10 @@ class World:
     async def inquire(self, **more: Any) -> Any:
         """Enter an inquiry in the CRM; gives the ids of company, contact and deal."""
         told: dict[str, Any] = {
-            "company": "Brightwater Foods",
-            "domain": "brightwater.example",
+            "company": self.company,
+            "domain": self.domain,
             "contact_name": "Ada Quill",
-            "contact_email": "ada@brightwater.example",
+            "contact_email": f"ada@{self.domain}",
             "title": "Website relaunch",
             "amount": "12500.00",
             "currency": "EUR",
@@ -199,25 +225,25 @@ class World:
             "subject": "Login broken",
             "text": "My password is hunter2.",
             "requester_name": "Ada Quill",
-            "requester_email": "ada@brightwater.example",
+            "requester_email": f"ada@{self.domain}",
         }
         return str((await self.act("zendesk", "open_ticket", **{**told, **more}))["ticket"])
 
     async def projects(self) -> list[Any]:
-        """Give the projects of the project tool with tasks and comments."""
-        found: list[Any] = (await self.act("asana", "list"))["projects"]
-        return found
+        """Give this story's projects of the project tool with tasks and comments."""
+        mine = {line["id"] for line in self.history("asana", "created", kind="project")}
+        return [one for one in (await self.act("asana", "list"))["projects"] if one["gid"] in mine]
 
     async def invoices(self) -> list[Any]:
-        """Give the invoices of the invoicing tool."""
-        found: list[Any] = (await self.act("xero", "list"))["invoices"]
-        return found
+        """Give this story's invoices of the invoicing tool."""
+        mine = {line["id"] for line in self.history("xero", "created", kind="invoice")}
+        return [one for one in (await self.act("xero", "list"))["invoices"] if one["id"] in mine]
 
     # --- what the tools themselves noted --------------------------------------------------------------------------------
 
     def history(self, tool: str, what: str | None = None, **facts: Any) -> list[dict[str, Any]]:
-        """Give the lines of a tool's history that say this."""
-        lines = read_history(self.tools[tool].history.path)
+        """Give the lines of this story in a tool's history that say this."""
+        lines = list(read_history(self.tools[tool].history.path))[self._since.get(tool, 0) :]
         return [
             line
             for line in lines
@@ -240,14 +266,15 @@ class World:
     # --- what the hub knows ---------------------------------------------------------------------------------------------
 
     def rows(self, table: Table, **where: Any) -> list[dict[str, Any]]:
-        """Read rows of a table, oldest first where it has ids."""
+        """Read rows of a table; where it has ids, this story's, oldest first."""
         statement = select(table)
         for name, value in where.items():
             statement = statement.where(table.c[name] == value)
         if "id" in table.c:
             statement = statement.order_by(table.c.id)
         with self.engine.connect().execution_options(write=False) as conn, conn.begin():
-            return [dict(row) for row in conn.execute(statement).mappings()]
+            found = [dict(row) for row in conn.execute(statement).mappings()]
+        return [row for row in found if "id" not in row or table in _SET_UP or row["id"].partition("_")[2] >= self._first_id]
 
     def effects(self, **where: Any) -> dict[str, list[str]]:
         """Give the states of effects by their name."""
@@ -349,6 +376,7 @@ class World:
             await asyncio.sleep(0.004)
 
 
+_SET_UP = {t.connection, t.endpoint, t.secret, t.handoff, t.grant, t.installation}
 _OPEN: dict[Table, tuple[str, ...]] = {
     t.delivery: ("open",),
     t.notice: ("open",),
@@ -380,7 +408,7 @@ async def world(
     tools: dict[str, Tool] = {name: make(tmp_path / "tools") for name, make in TOOLS.items()}
     for tool in tools.values():
         tool.clock = clock.now
-        await tool.start()
+    await asyncio.gather(*(tool.start() for tool in tools.values()))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     env = {"LIFECYCLEHUB_DATABASE": database_url} if database_url else {}
@@ -400,14 +428,13 @@ async def world(
                 if name not in set(polls):
                     await _subscribe(w, name)
             await w.quiet()
+            w.begin_story()
             yield w
         finally:
             if w.running is not None:
                 await w.stop_hub()
-            for tool in tools.values():
-                await tool.stop()
             server.should_exit = True
-            await server.ended
+            await asyncio.gather(server.ended, *(tool.stop() for tool in tools.values()))
             engine.dispose()
 
 

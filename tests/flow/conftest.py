@@ -1,0 +1,28 @@
+"""Stories share a world where they do not disturb each other: one for each database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.world import World, world
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+async def shared_world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Give a world with all three handoffs on, for many stories."""
+    home: Path = tmp_path_factory.mktemp(f"world-{request.param}")
+    url = request.getfixturevalue("shared_postgres_url") if request.param == "postgres" else None
+    async with world(home, url) as one:
+        yield one
+
+
+@pytest.fixture
+async def w(shared_world: World) -> AsyncIterator[World]:
+    """Give the shared world at the beginning of a story: with a new client, and every tool in good order."""
+    shared_world.begin_story()
+    yield shared_world
+    for tool in shared_world.tools:
+        await shared_world.misbehave(tool, faults=[], hooks={}, lag_s=0)
