@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from lifecyclehub.connector import About
 from lifecyclehub.handoffs import Handoff
 from lifecyclehub.insight.clocks import swept_every
+from lifecyclehub.insight.findings import Finding, latest_findings
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import by
 from lifecyclehub.store.things import Row
@@ -123,18 +124,6 @@ class HandoffStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that was found and that a person should know: a double, a drift."""
-
-    id: str
-    kind: str
-    subject_kind: str
-    subject: str
-    detail: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorFault:
     """A connector that is installed but does not work, and what to do."""
 
@@ -191,7 +180,7 @@ def read_status(
         effects=_waiting(conn, tables.effect, _OPEN_EFFECTS, "state = 'parked'"),
         parked=_parked(conn),
         handoffs=_handoffs(conn, handoffs, {role for row in rows for role in row["roles"]}),
-        findings=_findings(conn),
+        findings=latest_findings(conn),
         connectors=(*faults, *(ConnectorFault(connector=name, what=what, mend=mend) for name, what, mend in refused)),
     )
 
@@ -335,11 +324,3 @@ def _withheld(conn: Connection) -> dict[str, list[Withheld]]:
         handoff, _, code = about.partition(": ")
         found.setdefault(handoff, []).append(Withheld(handoff=handoff, code=code, count=count))
     return found
-
-
-def _findings(conn: Connection, limit: int = 50) -> tuple[Finding, ...]:
-    table = tables.finding
-    columns = [table.c[name] for name in Finding.__slots__]
-    shown = select(*columns).where(table.c.kind.in_(("double", "drift", "missed")))
-    latest = shown.order_by(table.c.at.desc(), table.c.id.desc()).limit(limit)
-    return tuple(Finding(**dict(row)) for row in conn.execute(latest).mappings())
