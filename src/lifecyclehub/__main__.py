@@ -1,0 +1,31 @@
+"""`lifecyclehub` and `python -m lifecyclehub`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run what the arguments say. Gives the exit code."""
+    arguments = sys.argv[1:]
+    if _first_word(arguments) == "serve" and not {"--help", "-h"} & set(arguments):
+        from lifecyclehub.cli.serve import main as serve
+
+        return serve([one for one in arguments if one != "serve"])
+    from lifecyclehub.cli.app import main as others
+
+    return others(arguments)
+
+
+def _first_word(arguments: list[str]) -> str | None:
+    """Give the first argument that is neither an option nor the value of `--home`."""
+    skip = False
+    for one in arguments:
+        if not skip and not one.startswith("-"):
+            return one
+        skip = one == "--home"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
