@@ -9,6 +9,8 @@ def main() -> int:
     """Run what the arguments say. Gives the exit code."""
     arguments = sys.argv[1:]
     if _first_word(arguments) == "serve" and not {"--help", "-h"} & set(arguments):
+        # httpx loads its own command line, and Rich with it, wherever Rich is installed; the server needs neither.
+        sys.modules["httpx._main"] = None  # type: ignore[assignment]
         from lifecyclehub.cli.serve import main as serve
 
         return serve([one for one in arguments if one != "serve"])

@@ -41,7 +41,7 @@ def _common(
         Path | None,
         typer.Option("--home", envvar="LIFECYCLEHUB_HOME", help="The installation's folder (~/.lifecyclehub)."),
     ] = None,
-    _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     ctx.obj = home
 
