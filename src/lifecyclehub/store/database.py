@@ -30,12 +30,31 @@ def open_engine(url: str) -> Engine:
     if parsed.drivername == SQLITE:
         return _open_sqlite(url)
     if parsed.drivername == POSTGRES:
-        return create_engine(url, pool_size=12, max_overflow=8, pool_pre_ping=True, query_cache_size=2000)
+        return _open_postgres(url)
     raise ConfigurationError(
         f"the database driver {parsed.drivername!r} is not supported",
         where="LIFECYCLEHUB_DATABASE",
         mend=f"Use {SQLITE}:///path or {POSTGRES}://user@host/name.",
     )
+
+
+def _open_postgres(url: str) -> Engine:
+    engine = create_engine(url, pool_size=12, max_overflow=8, pool_pre_ping=True, query_cache_size=2000)
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        # The driver begins with the first statement only; `in_transaction` must be able to tell that from one that was ended.
+        if conn.get_execution_options().get("write", True):
+            conn.exec_driver_sql("SELECT 1")
+
+    return engine
+
+
+def snapshot(engine: Engine) -> Connection:
+    """Give a connection whose transactions see one moment, however many statements they have, and do not write."""
+    if engine.dialect.name == "sqlite":
+        return engine.connect().execution_options(write=False)
+    return engine.connect().execution_options(write=False, isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _open_sqlite(url: str) -> Engine:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lifecyclehub.errors import HubError, LostRace
-from lifecyclehub.store.database import in_transaction
+from lifecyclehub.store.database import in_transaction, snapshot
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -88,7 +88,7 @@ class Store:
         """Answer a question from a consistent snapshot; `question` takes a Connection first and must not write."""
 
         def answer() -> R:
-            with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            with snapshot(self.engine) as conn, conn.begin():
                 return question(conn, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, answer)
