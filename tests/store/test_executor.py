@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -223,13 +224,18 @@ async def test_an_operation_with_too_few_results_is_an_error_for_who_asked(shop:
     assert all(isinstance(one, Exception) for one in found)
 
 
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+
+
 async def test_closing_ends_what_was_asked_and_takes_no_more(shop: Shop) -> None:
     async with shop.queue():
         asked = [asyncio.ensure_future(shop.store.run(write, (n, "a"))) for n in range(5)]
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(asyncio.to_thread(shop.close))
-        while not shop.store._closed:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(_until, lambda: shop.store._closed)
     await closing
 
     assert await outcomes(*asked) == list(range(5))
