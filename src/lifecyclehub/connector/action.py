@@ -92,7 +92,11 @@ class Action(ABC, Generic[V]):
 
     @abstractmethod
     def judge(self, reply: Reply, request: Request) -> Outcome:
-        """Say what the reply means, purely. 401 and 429 never get here: the core knows them."""
+        """Say what the reply means, purely. 401 and 429 never get here: the core knows them.
+
+        Raises `NeedsReauthorization` where the vendor refuses our credentials, so that nothing was done, but says so
+        inside another status.
+        """
 
     async def check(self, call: Call, handle: str) -> Outcome:
         """Ask how an accepted job stands; `Accepted` again while it runs."""

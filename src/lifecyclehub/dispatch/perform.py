@@ -176,7 +176,11 @@ class Performer:
     async def _judged(self, action: Action[Any], reply: Reply, request: Request, target: Target) -> Answer:
         try:
             outcome = await self._tools.runner.call(target.about.id, action.judge, reply, request)
-        except (PluginHangs, PluginRaised) as error:
+        except PluginRaised as error:
+            if isinstance(error.error, NeedsReauthorization):  # said inside another status than 401
+                return Answer(None, bytes_sent=True, reply=reply, detail=str(error.error))
+            outcome = Unknown(str(error))
+        except PluginHangs as error:
             outcome = Unknown(str(error))
         if isinstance(outcome, Done) and outcome.record_id is None and action.creates is not None:
             outcome = Unknown("the reply does not say what was made")
