@@ -106,6 +106,38 @@ def due_lines(subject: Subject) -> list[dict[str, Any]]:
     return due_charges(_charges(state), _lines(state), _invoices(state), billed).as_rows()
 
 
+def stage_facts(rules: Rules, state: State, now: datetime) -> dict[str, Any]:
+    """Give what the rules of an engagement's stage see."""
+    billed = {line["charge"] for line in state.lines if line["live"]}
+    deal = next((one for one in state.deals if one["purpose"] != "change"), None)
+    return {
+        "deal": nested("deal", deal) if deal else None,
+        "engagement": {name: state.engagement[name] for name in ("id", "kind", "billing")},
+        "projects": [nested("project", row) for row in state.projects],
+        "tickets": [nested("ticket", row) for row in state.tickets],
+        "invoices": [nested("invoice", row) for row in state.invoices],
+        "charges": [
+            {
+                "id": row["id"],
+                "due": row["due_at"] is not None,
+                "billed": row["id"] in billed,
+                "amount": Money(row["amount_minor"], row["amount_currency"]).as_input(),
+            }
+            for row in state.charges
+        ],
+        "today": now.astimezone(rules.zone).date(),
+    }
+
+
+def standing_facts(rules: Rules, client: Row, engagements: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
+    """Give what the rules of a client's standing see. `engagements` have stage and kind."""
+    return {
+        "client": {name: client[name] for name in ("id", "kind", "name")},
+        "engagements": [{"stage": one["stage"], "kind": one["kind"]} for one in engagements],
+        "today": now.astimezone(rules.zone).date(),
+    }
+
+
 def _charges(state: State) -> list[Charge]:
     return [
         Charge(

@@ -15,16 +15,16 @@ from sqlalchemy import Connection, bindparam, select, update
 from lifecyclehub.dispatch.plan import Planner
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.handoffs import Derived
+from lifecyclehub.insight.view import stage_facts, standing_facts
 from lifecyclehub.insight.world import read_world
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.settle import Settle, end_notices
 from lifecyclehub.intake.waiting import join_waiting_tickets
-from lifecyclehub.model import Money
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
-from lifecyclehub.store.things import Row, nested
+from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new, put_all
 
 _STAGE = (
@@ -135,35 +135,13 @@ def _derive_stages(conn: Connection, rules: Rules, now: datetime, states: Mappin
     values = []
     for state in states.values():
         row = state.engagement
-        derived = rules.handoffs.lifecycle.stage(_stage_facts(rules, state, now))
+        derived = rules.handoffs.lifecycle.stage(stage_facts(rules, state, now))
         stage = derived.value if isinstance(derived, Derived) else row["stage"]
         since = row["stage_since"] if stage == row["stage"] and row["stage_since"] else now
         row |= {"stage": stage, "stage_since": since, "version": row["version"] + 1}
         values.append({"which": row["id"], "new_stage": stage, "since": since, "new_version": row["version"]})
     if values:
         conn.execute(_STAGE, values)
-
-
-def _stage_facts(rules: Rules, state: State, now: datetime) -> dict[str, Any]:
-    billed = {line["charge"] for line in state.lines if line["live"]}
-    deal = next((one for one in state.deals if one["purpose"] != "change"), None)
-    return {
-        "deal": nested("deal", deal) if deal else None,
-        "engagement": {name: state.engagement[name] for name in ("id", "kind", "billing")},
-        "projects": [nested("project", row) for row in state.projects],
-        "tickets": [nested("ticket", row) for row in state.tickets],
-        "invoices": [nested("invoice", row) for row in state.invoices],
-        "charges": [
-            {
-                "id": row["id"],
-                "due": row["due_at"] is not None,
-                "billed": row["id"] in billed,
-                "amount": Money(row["amount_minor"], row["amount_currency"]).as_input(),
-            }
-            for row in state.charges
-        ],
-        "today": now.astimezone(rules.zone).date(),
-    }
 
 
 def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
@@ -173,12 +151,7 @@ def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Co
         engagements.setdefault(client_id, []).append({"stage": stage, "kind": kind})
     values = []
     for client in rows(conn, tables.client, "id", clients):
-        facts = {
-            "client": {name: client[name] for name in ("id", "kind", "name")},
-            "engagements": engagements.get(client["id"], []),
-            "today": now.astimezone(rules.zone).date(),
-        }
-        derived = rules.handoffs.lifecycle.standing(facts)
+        derived = rules.handoffs.lifecycle.standing(standing_facts(rules, client, engagements.get(client["id"], []), now))
         if isinstance(derived, Derived) and (derived.value != client["standing"] or client["standing_since"] is None):
             values.append({"which": client["id"], "new_standing": derived.value, "since": now})
     if values:

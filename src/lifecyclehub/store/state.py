@@ -116,10 +116,10 @@ def load_states(conn: Connection, engagements: Collection[str], *, lock: bool = 
     return states
 
 
-def load_client_states(conn: Connection, clients: Collection[str]) -> dict[str, State]:
-    """Give the state of each client by its id: what is known of it apart from any one engagement."""
+def load_client_states(conn: Connection, clients: Collection[str], *, lock: bool = True) -> dict[str, State]:
+    """Give the state of each client by its id: what is known of it apart from any one engagement. `lock` as above."""
     nothing = dict.fromkeys(column.name for column in tables.engagement.columns)
-    states = {row["id"]: State(dict(nothing), row) for row in rows(conn, tables.client, "id", clients, lock=True)}
+    states = {row["id"]: State(dict(nothing), row) for row in rows(conn, tables.client, "id", clients, lock=lock)}
     for contacts in by(rows(conn, tables.contact, "client", states), "client").values():
         states[contacts[0]["client"]].contacts = contacts
     _spread_links(conn, states)
