@@ -79,8 +79,11 @@ class TakeClaims:
     def _billed(conn: Connection, claims: Sequence[Claim]) -> set[str]:
         """Which of the charges that are to be drafted are on an invoice already, or on a draft that is just being made."""
         wanted = {charge for one in claims for charge in _charges(one)}
+        if not wanted:
+            return wanted
         rows(conn, tables.charge, "id", wanted, lock=True)
-        return {line["charge"] for line in rows(conn, tables.invoice_line, "charge", wanted) if line["live"]}
+        line = tables.invoice_line
+        return set(conn.execute(select(line.c.charge).where(tables.LIVE_LINE, line.c.charge.in_(sorted(wanted)))).scalars())
 
     @staticmethod
     def _verdict(claim: Claim, row: Row | None, versions: dict[str, int], first: dict[str, str], billed: set[str]) -> Claimed:
@@ -95,6 +98,7 @@ class TakeClaims:
             if not billed.isdisjoint(_charges(claim)):
                 return Claimed("again")
             billed.update(_charges(claim))
+        row["state"] = "in flight"  # the same effect may be asked for twice in one batch; only the first one goes
         return Claimed("go", prepared.epoch + 1)
 
     @staticmethod

@@ -231,12 +231,13 @@ invoice_line = Table(
     PrimaryKeyConstraint("invoice", "position"),
 )
 # A charge is on at most one invoice that is not void, whoever drafts in whatever order.
+LIVE_LINE = text("live")
 Index(
     "uq_invoice_line_charge_live",
     invoice_line.c.charge,
     unique=True,
-    sqlite_where=text("live"),
-    postgresql_where=text("live"),
+    sqlite_where=LIVE_LINE,
+    postgresql_where=LIVE_LINE,
 )
 link = Table(
     "link",

@@ -1,0 +1,87 @@
+"""No look that the hub takes every second, or for every effect, may walk the finished rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from lifecyclehub.dispatch.claim import TakeClaims
+from lifecyclehub.dispatch.receipt import held_notices
+from lifecyclehub.dispatch.upkeep import due_effects, expire, waiting_effects
+from lifecyclehub.intake.notices import Release, due_notices, open_deliveries, open_notices, release
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.setup import upgrade
+from lifecyclehub.store.state import load_states, records, rows
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+def _draft(charge: str) -> Any:
+    return SimpleNamespace(prepared=SimpleNamespace(action="create_draft_invoice", input={"lines": [{"charge": charge}]}))
+
+
+# What is asked -> the index that must serve it.
+LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
+    "open deliveries": (lambda conn: open_deliveries(conn, "dlv_1"), "ix_delivery_open"),
+    "open notices": (lambda conn: open_notices(conn, NOW, "ntc_1"), "ix_notice_open"),
+    "due notices": (lambda conn: due_notices(conn, NOW), "ix_notice_open"),
+    "notices that wait for a create": (lambda conn: held_notices(conn, ["eff_1"]), "ix_notice_open"),
+    "notices that wait for a connection": (lambda conn: release(conn, [Release("con_1")]), "ix_notice_"),
+    "due effects": (lambda conn: due_effects(conn, NOW), "ix_effect_open"),
+    "waiting effects": (lambda conn: waiting_effects(conn, "eff_1"), "ix_effect_open"),
+    "claims without an answer": (lambda conn: expire(conn, [(NOW, None)]), "ix_effect_open"),
+    "claims of another process": (lambda conn: expire(conn, [(NOW, "hub_1")]), "ix_effect_open"),
+    "turns on a target record": (lambda conn: TakeClaims._first_on_target(conn, {"con_1/k/1"}), "ix_effect_target"),
+    "links of things": (lambda conn: rows(conn, t.link, "thing", {"pro_1"}), "ix_link_thing"),
+    "links of records": (lambda conn: records(conn, t.link, {("con_1", "k", "1")}), "autoindex_link"),
+    "mirror of records": (lambda conn: records(conn, t.mirror, {("con_1", "k", "1")}), "autoindex_mirror"),
+    "an effect by its marker": (lambda conn: rows(conn, t.effect, "marker", {"lh-1"}), "ix_effect_marker"),
+    "effects that need another": (lambda conn: rows(conn, t.need, "needed", {"eff_1"}), "ix_need_needed"),
+    "effects of a client": (lambda conn: rows(conn, t.effect, "subject", {"cli_1"}), "ix_effect_subject"),
+    "charges on an invoice": (lambda conn: TakeClaims._billed(conn, [_draft("chg_1")]), "uq_invoice_line_charge_live"),
+}
+
+
+@pytest.fixture
+def conn(sqlite_engine: Engine) -> Iterator[Connection]:
+    upgrade(sqlite_engine)
+    with sqlite_engine.connect() as opened, opened.begin():
+        yield opened
+
+
+def plans(conn: Connection, look: Callable[[Connection], Any]) -> list[str]:
+    """Say how SQLite would find the rows of each statement."""
+    asked: list[tuple[str, Any]] = []
+
+    def before(_: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(conn, "before_cursor_execute", before)
+    look(conn)
+    event.remove(conn, "before_cursor_execute", before)
+    raw: Any = conn.connection.dbapi_connection
+    assert asked
+    return [row[3] for statement, values in asked for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+
+@pytest.mark.parametrize("what", LOOKS)
+def test_the_look_for(what: str, conn: Connection) -> None:
+    look, index = LOOKS[what]
+
+    found = plans(conn, look)
+
+    assert any(index in step for step in found), found
+    assert not [step for step in found if step.startswith("SCAN") and "INDEX" not in step], found
+
+
+def test_the_state_of_an_engagement_is_read_through_indexes(conn: Connection) -> None:
+    conn.execute(t.engagement.insert(), [{"id": "eng_1", "created_at": NOW}])
+
+    found = plans(conn, lambda one: load_states(one, {"eng_1"}))
+
+    assert len(found) >= 8
+    assert [step for step in found if step.startswith("SCAN")] == []
