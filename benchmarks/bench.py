@@ -1,0 +1,327 @@
+"""Measures one hub process on the embedded store, over real HTTP on loopback: `make bench`.
+
+This process is the load and the tools' side; the hub is started as an admin starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from cases import Case
+from fat import Fat
+from home import make_home
+from ledger import Ledger, median, percentile
+from load import Load
+from server import Server, free_port, own_cpu_s
+from showing import show, show_profile
+from sink import Sink
+from thin import Thin
+
+from lifecyclehub.registry.registry import Registry
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+CONNECTIONS = 32
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured. Pieces of the closed loop by case; seconds of each open loop."""
+
+    repetitions: int
+    warm_up: int
+    closed: dict[str, int]
+    seconds: float
+    only_cases: bool = False
+    profile: bool = False
+
+
+FULL = Size(repetitions=3, warm_up=300, closed={"fat": 4_000, "thin": 1_500, "bare": 20_000}, seconds=15.0)
+SMOKE = Size(repetitions=1, warm_up=10, closed={"fat": 150, "thin": 60, "bare": 0}, seconds=0.5, only_cases=True)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came out of one repetition."""
+
+    figures: Figures = field(default_factory=dict)
+    lost: int = 0
+    doubled: int = 0
+    refused: int = 0
+
+
+@contextmanager
+def no_collecting() -> Iterator[None]:
+    """Keep this process's garbage collector from adding its own pauses to what is measured."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class Measurement:
+    """One server under measurement: its phases, one after the other, with pieces numbered through."""
+
+    def __init__(self, server: Server, load: Load, ledger: Ledger) -> None:
+        self._server, self._load, self._ledger = server, load, ledger
+        self._next = 1
+        self.tally = Tally()
+
+    def pieces(self, count: int) -> range:
+        """Give so many new pieces."""
+        first, self._next = self._next, self._next + count
+        return range(first, self._next)
+
+    async def warm_up(self, count: int) -> None:
+        """Let caches fill and code be loaded; only loss and doubling count here."""
+        pieces = self.pieces(count)
+        await self._load.closed(pieces, min(CONNECTIONS, count))
+        await self._arrived(pieces)
+
+    async def most(self, count: int) -> None:
+        """As fast as it takes them: rates and CPU."""
+        pieces = self.pieces(count)
+        cpu, own, began = self._server.cpu_s(), own_cpu_s(), time.monotonic_ns()
+        with no_collecting():
+            await self._load.closed(pieces, CONNECTIONS)
+            await self._arrived(pieces)
+        used = None if cpu is None else (self._server.cpu_s() or 0.0) - cpu
+        acknowledged = [self._ledger.acknowledged[one] for one in pieces if one in self._ledger.acknowledged]
+        ends = self._ledger.ends(pieces)
+        elapsed = (max(ends, default=began) - began) / 1e9 or float("nan")
+        self.tally.figures |= {
+            "acks_per_s": len(acknowledged) / ((max(acknowledged, default=began) - began) / 1e9 or float("nan")),
+            "handoffs_per_s": len(ends) / elapsed,
+            "cpu_s_per_1000": None if used is None else used / count * 1000,
+            "rig_cpu_share": (own_cpu_s() - own) / elapsed,
+        }
+
+    async def paced(self, rate: float, seconds: float, suffix: str) -> None:
+        """At a given rate: waiting times."""
+        pieces = self.pieces(max(int(rate * seconds), 5))
+        with no_collecting():
+            await self._load.paced(pieces, rate, seed=len(pieces))
+            await self._arrived(pieces)
+        acks, arrivals = self._ledger.waits_ms(pieces)
+        for name, values in (("ack", acks), ("e2e", arrivals)):
+            self.tally.figures |= {f"{name}_p{share}_ms{suffix}": percentile(values, share / 100) for share in (50, 99)}
+
+    async def _arrived(self, pieces: range) -> None:
+        self.tally.lost += len(await self._ledger.all_arrived(pieces))
+        await asyncio.sleep(0.3)  # for the receipts
+
+    def end(self) -> Tally:
+        """Count what nobody may lose or do twice."""
+        self.tally.doubled, self.tally.refused = self._ledger.doubled, len(self._ledger.refused)
+        return self.tally
+
+
+def serving(profile: Path | None) -> list[str]:
+    """Give the program that serves: `lifecyclehub serve`, under the sampler when a profile is wanted."""
+    return ["-m", "lifecyclehub", "serve"] if profile is None else [str(HERE / "serve.py"), str(profile)]
+
+
+async def sampled(profile: Path, work: Awaitable[None]) -> None:
+    """Let the hub's sampler look while something is done, and wait for what it writes."""
+    switch = profile.with_suffix(".on")
+    _begin_anew(profile, switch)
+    try:
+        await work
+    finally:
+        _end(switch)
+    async with asyncio.timeout(30):
+        while not _there(profile):
+            await asyncio.sleep(0.1)
+
+
+def _begin_anew(profile: Path, switch: Path) -> None:
+    profile.unlink(missing_ok=True)
+    switch.touch()
+
+
+def _end(switch: Path) -> None:
+    switch.unlink()
+
+
+def _there(profile: Path) -> bool:
+    return profile.exists()
+
+
+async def measure_case(case: Case, size: Size, folder: Path, sink: Sink, registry: Registry) -> Tally:
+    """Set up a home, start a hub on it, and measure all phases."""
+    home, port, ledger = folder / "home", free_port(), Ledger(case.wanted)
+    make_home(home, case, registry, sink.port)
+    sink.answer = lambda method, path, body: case.answer(ledger, method, path, body)
+    profile = RESULTS / f"profile-{case.name}.json" if size.profile else None
+    environment = {"LIFECYCLEHUB_HOME": str(home), "LIFECYCLEHUB_PORT": str(port)}
+    server = await Server.start(serving(profile), folder / "hub.log", environment, port, b"/readyz")
+    load = Load(port, ledger, lambda piece: case.delivery(piece, port))
+    measured = Measurement(server, load, ledger)
+    try:
+        await asyncio.sleep(min(size.seconds, 2.0))  # until what is loaded later is loaded too
+        idle = server.memory_mb()
+        await measured.warm_up(size.warm_up)
+        if profile is not None:
+            await sampled(profile, measured.most(size.closed[case.name]))
+        else:
+            await measured.most(size.closed[case.name])
+            await measured.paced((measured.tally.figures["handoffs_per_s"] or 20.0) / 2, size.seconds, "")
+            await measured.paced(20.0, size.seconds, "_20")
+        measured.tally.figures |= {
+            "idle_mb": idle,
+            "peak_mb": server.memory_mb("VmHWM"),
+            "cold_start_s": server.cold_start_s,
+        }
+    finally:
+        load.close()
+        await server.stop()
+    return measured.end()
+
+
+async def measure_bare(size: Size, folder: Path, sink: Sink) -> Tally:
+    """Measure the bare job, with the fat case's deliveries and answers."""
+    case, port = Fat(), free_port()
+    ledger = Ledger(case.wanted)
+    sink.answer = lambda method, path, body: case.answer(ledger, method, path, body)
+    program = [str(HERE / "bare.py"), str(port), str(sink.port), str(folder.with_suffix(".sqlite3"))]
+    server = await Server.start(program, folder.with_suffix(".log"), {}, port, b"/")
+    load = Load(port, ledger, lambda piece: case.delivery(piece, port))
+    measured = Measurement(server, load, ledger)
+    try:
+        await measured.warm_up(size.warm_up)
+        await measured.most(size.closed["bare"])
+        await measured.paced(20.0, size.seconds, "_20")
+    finally:
+        load.close()
+        await server.stop()
+    return measured.end()
+
+
+async def measure_rig(size: Size, sink: Sink) -> float:
+    """Let the load call the sink: more than this cannot be measured here."""
+    case = Fat()
+    ledger = Ledger(case.wanted)
+    sink.answer = lambda _method, _path, _body: (200, b"{}")
+    load = Load(sink.port, ledger, lambda piece: case.delivery(piece, sink.port))
+    pieces = range(size.closed["bare"])
+    began = time.monotonic()
+    with no_collecting():
+        await load.closed(pieces, CONNECTIONS)
+    load.close()
+    return len(pieces) / (time.monotonic() - began)
+
+
+def fsync_ms(folder: Path) -> float:
+    """Give the median milliseconds of a small durable write."""
+    times = []
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        for _ in range(200):
+            file.write(b"x" * 4096)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
+def summed(tallies: list[Tally]) -> Figures:
+    """Give the median of every figure, and what was lost or doubled in all repetitions."""
+    names = dict.fromkeys(name for one in tallies for name in one.figures)
+    figures = {name: median(one.figures.get(name) for one in tallies) for name in names}
+    totals = {name: float(sum(getattr(one, name) for one in tallies)) for name in ("lost", "doubled", "refused")}
+    return figures | totals
+
+
+async def measure(size: Size, chosen: list[Case]) -> dict[str, Any]:
+    """Measure everything and give the results as they are written."""
+    sys.path.insert(0, str(HERE / "connectors"))
+    registry = Registry.load()
+    sink = Sink()
+    await sink.start()
+    loads = [os.getloadavg()[0]]
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="lifecyclehub-bench-", dir=os.environ.get("LIFECYCLEHUB_BENCH_DIR")) as scratch:
+        folder = Path(scratch)
+        machine: dict[str, Any] = {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "fsync_ms": fsync_ms(folder),
+        }
+        if not size.only_cases:
+            machine["rig_per_s"] = await measure_rig(size, sink)
+            bare = [await measure_bare(size, folder / f"bare{turn}", sink) for turn in range(size.repetitions)]
+            machine |= {f"bare_{name}": value for name, value in summed(bare).items()}
+        for case in chosen:
+            tallies = []
+            for turn in range(size.repetitions):
+                place = folder / f"{case.name}{turn}"
+                place.mkdir()
+                tallies.append(await measure_case(case, size, place, sink, registry))
+                loads.append(os.getloadavg()[0])
+                print(f"{case.name}: repetition {turn + 1} of {size.repetitions}", file=sys.stderr)
+            results[case.name] = summed(tallies)
+    sink.stop()
+    results["machine"] = machine | {"load_average": loads}
+    return results
+
+
+def main() -> int:
+    """Measure, show, write; 1 when something was lost, done twice or refused."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="a few seconds: only that nothing is lost or done twice")
+    parser.add_argument("--profile", action="store_true", help="where the hub's CPU time goes, step by step")
+    parser.add_argument("--only", choices=("fat", "thin"), help="one case alone")
+    parser.add_argument("--repetitions", type=int, help="how many homes and hubs per case")
+    parser.add_argument("--seconds", type=float, help="how long each rate is kept")
+    given = parser.parse_args()
+    size = SMOKE if given.smoke else FULL
+    repetitions = 1 if given.profile else given.repetitions or size.repetitions
+    size = replace(size, repetitions=repetitions, seconds=given.seconds or size.seconds)
+    size = replace(size, only_cases=True, profile=True) if given.profile else size
+    cases: tuple[Case, ...] = (Fat(), Thin())
+    chosen = [case for case in cases if given.only in (None, case.name)]
+    RESULTS.mkdir(exist_ok=True)
+    results = uvloop.run(measure(size, chosen))
+    if given.profile:
+        for case in chosen:
+            show_profile(
+                case.name, json.loads((RESULTS / f"profile-{case.name}.json").read_text("utf-8")), size.closed[case.name]
+            )
+    elif given.smoke:
+        print(
+            ", ".join(
+                f"{case.name}: {results[case.name]['lost']:.0f} lost, {results[case.name]['doubled']:.0f} done twice"
+                for case in chosen
+            )
+        )
+    else:
+        show(results)
+        (RESULTS / "latest.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    bad = {
+        name: results[case.name][name] for case in chosen for name in ("lost", "doubled", "refused") if results[case.name][name]
+    }
+    if bad:
+        print(f"NOT GOOD: {bad}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
