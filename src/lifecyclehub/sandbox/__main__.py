@@ -6,7 +6,7 @@ Then, in another terminal and the same folder:
     python -m lifecyclehub.sandbox hubspot win_deal deal=4711   do it
     python -m lifecyclehub.sandbox hubspot credentials          what its settings pages show, a line each, as asked for
     python -m lifecyclehub.sandbox hubspot signing_secret       the secret that it signs its webhooks with
-    python -m lifecyclehub.sandbox hubspot settings             what a connection must be told to find it here
+    python -m lifecyclehub.sandbox hubspot settings             for `connections add`: where it is, and that it is quick
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _signing_secret(home: Path, name: str) -> str:
 
 
 def _settings(home: Path, name: str) -> str:
-    return "\n".join(f"{key}={value}" for key, value in _tool(home, name)["settings"].items())
+    return " ".join(f"--set {key}={value}" for key, value in _tool(home, name)["settings"].items())
 
 
 _SHOWN: dict[str, Callable[[Path, str], str]] = {
