@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from lifecyclehub.admin.credentials import Tried, ask_accounts, auth_of, checked_settings, entered, try_tokens
 from lifecyclehub.admin.endpoints import ByHandSteps, Subscribed, open_endpoint, set_signing_secret, subscribe
 from lifecyclehub.admin.stored import changed, endpoints_of, find_connection, nearest, refusals_of
-from lifecyclehub.connector import About, Account, Connector
+from lifecyclehub.connector import About, Account, Auth, Connector
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.notices import Release, release
 from lifecyclehub.store import tables
@@ -135,7 +135,7 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
     *,
     name: str,
     connector: str,
-    secrets: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | Callable[[Auth], Mapping[str, str]] | None = None,
     settings: Mapping[str, str] | None = None,
     auth: str | None = None,
     roles: Sequence[str] | None = None,
@@ -147,7 +147,7 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
     """Try credentials at the vendor, pin the account, and keep both. Gives the connection's row.
 
     `grant_id` uses the credentials of a grant that is there, for a further account of it; else `secrets` by the names of
-    the way in. Raises ConfigurationError; nothing is kept then, but a single-use token that trying has exchanged is, and
+    the way in, or a function that asks for them: it is called once all the rest is known to be right. Raises ConfigurationError; nothing is kept then, but a single-use token that trying has exchanged is, and
     the error names its grant.
     """
     plugin = hub.registry.get(connector)
@@ -168,7 +168,10 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
         settings=chosen,
         self_hosted=chosen.get("self_hosted") == "yes",
     )
-    tried = None if known else await try_tokens(hub.client, plugin, target, entered(way, secrets or {}))
+    tried = None
+    if known is None:
+        given = secrets(way) if callable(secrets) else secrets or {}
+        tried = await try_tokens(hub.client, plugin, target, entered(way, given))
     accounts = tried.accounts if tried else await ask_accounts(hub.client, plugin, target)
     kept = _grant_rows(hub, target, tried) if tried else None
     try:

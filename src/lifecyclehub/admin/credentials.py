@@ -14,9 +14,9 @@ from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.grants import Tokens
-from lifecyclehub.vendor.target import Target
+from lifecyclehub.vendor.target import RATES, Target
 
-_NUMBERS = ("lag_s", "server_timeout_s", "total_s")
+_NUMBERS = ("lag_s", "poll_s", "server_timeout_s", "total_s")
 
 
 class TriedGrant:
@@ -86,13 +86,26 @@ def checked_settings(about: About, settings: Mapping[str, str]) -> dict[str, str
     Whether values fit their patterns, and required ones are there, is checked when the target is made.
     """
     bases = tuple(f"base_url.{host.name}" for host in about.hosts)
-    known = {*(setting.name for setting in about.settings), *bases, "self_hosted", *_NUMBERS}
+    secret = {name for auth in about.auths for name in auth.secrets}
+    known = {*(setting.name for setting in about.settings), *bases, "self_hosted", RATES, *_NUMBERS}
     for name, value in settings.items():
         where = f"setting {name}"
+        if name not in known and name in secret:
+            raise ConfigurationError(
+                "this is a credential, and settings are shown to everybody.",
+                where=where,
+                mend="Leave it out: it is asked for, hidden, or read from standard input. If others saw it, make a new one.",
+            )
         if name not in known:
             raise ConfigurationError(f"{about.name} has no such setting.", where=where, mend=nearest(name, known))
         if name == "self_hosted" and value not in ("yes", "no"):
             raise ConfigurationError(f"{value!r} is neither yes nor no.", where=where, mend="Write self_hosted=yes.")
+        if name == RATES and (value != "off" or settings.get("self_hosted") != "yes"):
+            raise ConfigurationError(
+                "the vendor's rates can only be lifted for a tool that you host yourself.",
+                where=where,
+                mend="Write rates=off beside self_hosted=yes, or leave it out.",
+            )
         if name in _NUMBERS and not _is_seconds(value):
             raise ConfigurationError(f"{value!r} is no number of seconds.", where=where, mend=f"Write {name}=30, for example.")
     return dict(settings)

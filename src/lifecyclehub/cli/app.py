@@ -11,7 +11,7 @@ import typer
 
 from lifecyclehub import __version__
 from lifecyclehub.admin.stored import NotThere
-from lifecyclehub.cli import setting_up
+from lifecyclehub.cli import connections, rules, setting_up
 from lifecyclehub.cli.codes import ATTENTION, CONFIGURATION, NOT_FOUND, tell
 from lifecyclehub.errors import ConfigurationError, HubError
 from lifecyclehub.insight.details import NotKnown
@@ -26,6 +26,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 all is well, 1 something needs attention, 2 a mistake in what was configured or typed, 3 not found.",
 )
 setting_up.add_to(app)
+app.add_typer(connections.app, name="connections")
+app.add_typer(rules.mappings, name="mappings")
+app.add_typer(rules.handoffs, name="handoffs")
 
 
 def _show_version(wanted: bool) -> None:

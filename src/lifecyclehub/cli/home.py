@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 from lifecyclehub.errors import ConfigurationError
@@ -20,3 +21,16 @@ def settings_of(home: Path | None) -> Settings:
             mend="Run `lifecyclehub init` first, or name another home with --home or LIFECYCLEHUB_HOME.",
         )
     return settings
+
+
+def holder_of(settings: Settings) -> str | None:
+    """Give the process id of the hub that runs on this home, None when none does (or the database is a server's)."""
+    file = settings.home / "hub.lock"
+    if not file.exists() or settings.database != sqlite_url(settings.home):
+        return None
+    with file.open("r") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return lock.read().strip() or "unknown"
+    return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import ipaddress
 import logging
 import signal
@@ -22,7 +21,7 @@ from fastapi import FastAPI
 
 from lifecyclehub import __version__
 from lifecyclehub.cli.codes import ATTENTION, CONFIGURATION, OK, tell
-from lifecyclehub.cli.home import settings_of
+from lifecyclehub.cli.home import holder_of, settings_of
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub, with_port
 from lifecyclehub.settings import DEFAULT_PORT, FILE, Settings, write_settings
@@ -87,19 +86,13 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_second(settings: Settings) -> None:
     """Say at once that a hub runs here, before its port seems to be somebody else's. The hub itself takes the lock."""
-    file = settings.home / "hub.lock"
-    if not file.exists() or not settings.database.startswith("sqlite"):
-        return
-    with file.open("r") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = lock.read().strip() or "unknown"
-            raise ConfigurationError(
-                f"another hub is running on this home (process {holder}).",
-                where=str(settings.home),
-                mend="Stop it, or use another home.",
-            ) from error
+    holder = holder_of(settings)
+    if holder is not None:
+        raise ConfigurationError(
+            f"another hub is running on this home (process {holder}).",
+            where=str(settings.home),
+            mend="Stop it, or use another home.",
+        )
 
 
 def _bind(settings: Settings, port: int | None) -> socket.socket:

@@ -109,6 +109,16 @@ def read_secret(label: str) -> str:
     return line.rstrip("\r\n")
 
 
+def refuse_secrets(extra: Sequence[str] | None, secret: str | None) -> None:
+    """Refuse arguments that can only be secrets, without repeating them. Raises ConfigurationError."""
+    if extra or secret is not None:
+        raise ConfigurationError(
+            "a secret must not be an argument: other programs and the shell's history can see it.",
+            where="command line",
+            mend="Leave it out; it is asked for, or read from standard input. Make a new one in the tool, this one was seen.",
+        )
+
+
 # --- showing ----------------------------------------------------------------------------------------------------------
 
 
@@ -190,3 +200,8 @@ def progress() -> Progress:
     """Give a progress bar on standard error, so that standard output stays clean."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=complaints(), transient=True)
+
+
+def quoted(name: str) -> str:
+    """Write a name as a shell takes it."""
+    return f'"{name}"' if " " in name else name
