@@ -163,10 +163,10 @@ class TakeClaims:
 
 
 def _charges(claim: Claim) -> list[str]:
-    """Give the charges that a draft invoice takes up."""
+    """Give the charges that a draft invoice takes up; what it takes off is none."""
     if claim.prepared.action != "create_draft_invoice":
         return []
-    return [line["charge"] for line in claim.prepared.input["lines"]]
+    return [line["charge"] for line in claim.prepared.input["lines"] if line["charge"] is not None]
 
 
 def expect(conn: Connection, sent: dict[tuple[str, str, str, str], str]) -> None:
