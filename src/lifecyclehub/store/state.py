@@ -129,7 +129,7 @@ def load_client_states(conn: Connection, clients: Collection[str], *, lock: bool
 
 
 def _spread_effects(conn: Connection, states: Mapping[str, State], found: list[Row], column: str) -> None:
-    waiting = {row["id"] for row in found if row["state"] in ("planned", "held", "ready")}
+    waiting = {row["id"] for row in found if row["state"] in ("planned", "held", "ready", "cancelled")}
     needed = by(rows(conn, tables.need, "effect", waiting), "effect")
     for row in found:
         row["needed"] = [one["needed"] for one in needed.get(row["id"], ())]
