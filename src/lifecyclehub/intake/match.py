@@ -16,6 +16,8 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row
 
+_ENDED = ("finished", "lost")
+
 
 class Matcher:
     """Finds or makes the thing that an observation is about, within one batch."""
@@ -171,6 +173,7 @@ class Matcher:
                 self._batch.change(seen.fills, thing)
             if seen.fills == "ticket":
                 return place_ticket(self._batch, thing, seen.seen_at, seen)
+            self._place_invoice(seen, thing, client)
         return None
 
     def _client_among(self, seen: Observation) -> Row | None:
@@ -217,6 +220,18 @@ class Matcher:
             batch.change("engagement", engagement)
         if client is not None:
             self._place_contacts(seen, engagement, client)
+
+    def _place_invoice(self, seen: Observation, thing: Row, client: Row | None) -> None:
+        """Give an invoice that we did not draft to the engagement its reference names, else to the client's only open one."""
+        if client is None or thing["engagement"] is not None:
+            return
+        engagements = rows(self._batch.conn, tables.engagement, "client", {client["id"]})
+        said = str(seen.values.get("invoice.reference") or "").strip().casefold()
+        named = [one for one in engagements if said and said == str(one["title"] or "").casefold()]
+        of = named or [one for one in engagements if one["stage"] not in _ENDED]
+        if len(of) == 1:
+            thing["engagement"] = of[0]["id"]
+            self._batch.change("invoice", thing)
 
     def _place_contacts(self, seen: Observation, engagement: Row, client: Row) -> None:
         """The first contact of the deal is the primary one; later ones are only contacts."""
