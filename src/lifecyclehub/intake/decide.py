@@ -6,7 +6,7 @@ changed. The way by which news arrived never changes the answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ _STAGES_OF = (
     .where(tables.engagement.c.client.in_(bindparam("wanted", expanding=True)))
     .distinct()
 )
+_FREE = update(tables.invoice_line).where(tables.invoice_line.c.invoice == bindparam("of")).values(live=False)
 _SCOPED = ("fixed",)
 
 
@@ -80,6 +81,7 @@ def decide(
     """Derive and plan for some engagements and clients."""
     joined = join_waiting_tickets(conn, ids, now, engagements)
     states = load_states(conn, {*engagements, *joined}, lock=True)
+    _free_charges(conn, states.values())
     for state in states.values():
         _scope_charges(conn, ids, state)
     _derive_stages(conn, rules, now, states)
@@ -91,6 +93,19 @@ def decide(
         ready += planner.decide_clients(load_client_states(conn, changed | set(clients)).values())
     planner.write()
     return ready
+
+
+def _free_charges(conn: Connection, states: Iterable[State]) -> None:
+    """What stood on an invoice that is void now may be billed again."""
+    freed = []
+    for state in states:
+        void = {one["id"] for one in state.invoices if one["status"] == "void"}
+        for line in state.lines:
+            if line["live"] and line["invoice"] in void:
+                line["live"] = False
+                freed.append({"of": line["invoice"]})
+    if freed:
+        conn.execute(_FREE, freed)
 
 
 def _scope_charges(conn: Connection, ids: Ids, state: State) -> None:
