@@ -112,6 +112,8 @@ class World:
     def begin_story(self) -> None:
         """Begin a story with a client of its own: what was there before is not counted."""
         self.stories += 1
+        for tool in self.tools.values():
+            tool.sent.clear()
         self._since = {name: len(list(read_history(tool.history.path))) for name, tool in self.tools.items()}
         self._first_id = self.hub.ids.new("x").partition("_")[2]
 
