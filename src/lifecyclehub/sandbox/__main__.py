@@ -105,7 +105,8 @@ def _signing_secret(home: Path, name: str) -> str:
 
 
 def _settings(home: Path, name: str) -> str:
-    return " ".join(f"--set {key}={value}" for key, value in _tool(home, name)["settings"].items())
+    tool = _tool(home, name)
+    return " ".join([f"--auth {tool['auth']}", *(f"--set {key}={value}" for key, value in tool["settings"].items())])
 
 
 _SHOWN: dict[str, Callable[[Path, str], str]] = {
@@ -158,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line. Gives the exit code."""
-    asked = _parser().parse_args(arguments)
+    asked = _parser().parse_intermixed_args(arguments)
     try:
         if asked.tool is None:
             asked.home.mkdir(parents=True, exist_ok=True)
