@@ -22,6 +22,8 @@ from lifecyclehub.store.things import Row
 
 WAITING = ("planned", "held", "ready")
 _OVER = ("done", "cancelled")
+BY_A_PERSON = "by a person"
+"""Why an effect was cancelled that stays so, also while its condition holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, or_, update
 
-from lifecyclehub.dispatch.advance import WAITING, Left, prepare
+from lifecyclehub.dispatch.advance import BY_A_PERSON, WAITING, Left, prepare
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.world import Effects, subject_of
 from lifecyclehub.errors import MappingError
@@ -103,7 +103,7 @@ class Planner:
             row = subject.state.effects.get(one.key())
             if row is None:
                 self._add(one, subject, at)
-            elif row["state"] == "cancelled":
+            elif row["state"] == "cancelled" and row["reason"] != BY_A_PERSON:
                 self._move(row, Left("planned"))
 
     def _acting(self, view: View) -> Any:

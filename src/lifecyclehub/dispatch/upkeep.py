@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from lifecyclehub.dispatch.advance import BY_A_PERSON
 from lifecyclehub.dispatch.plan import Planner, advance_effects
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.world import Effects
@@ -106,10 +107,10 @@ def answer(conn: Connection, items: Sequence[Answered]) -> list[str]:
 def _answered(item: Answered, row: dict[str, Any]) -> dict[str, Any]:
     clear = {"reason": None, "detail": None, "not_before": None}
     if item.verdict == "cancel":
-        return clear | {"state": "cancelled", "reason": "by a person"}
+        return clear | {"state": "cancelled", "reason": BY_A_PERSON}
     if item.verdict == "is":
         # The look-up is over: the receipt of this answer links the record.
-        return clear | {"state": "in doubt", "reason": "by a person"}
+        return clear | {"state": "in doubt", "reason": BY_A_PERSON}
     anew = {"revision": row["revision"] + 1, "body": None, "input": None, "attempts": 0, "first_failed_at": None, "handle": None}
     return clear | anew | {"state": "planned", "thing": None if row["action"] == "create_draft_invoice" else row["thing"]}
 
