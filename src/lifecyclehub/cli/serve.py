@@ -26,6 +26,7 @@ from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub, with_port
 from lifecyclehub.settings import DEFAULT_PORT, FILE, Settings, write_settings
 from lifecyclehub.web.app import create_app
+from lifecyclehub.web.wire import BoundedHttp
 
 _TRIED_PORTS = 100
 _GRACE_S = 10
@@ -158,7 +159,7 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="on",
         log_config=None,
