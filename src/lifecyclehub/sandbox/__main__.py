@@ -17,7 +17,7 @@ import inspect
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +138,21 @@ def _do(tool: dict[str, Any], name: str, given: Sequence[str]) -> Any:
     return reply.json()
 
 
+def _given(value: Any, wanted: str, indent: str) -> Iterator[str]:
+    """Give a member wherever it stands, what lies deeper indented."""
+    if isinstance(value, dict):
+        if wanted in value:
+            yield f"{indent}{value[wanted]}"
+            indent += "  "
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _given(one, wanted, indent)
+
+
 def _shown(value: Any, wanted: str | None) -> str:
     if wanted is not None:
-        return str(value[wanted])
+        return "\n".join(_given(value, wanted, ""))
     if isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values()):
         return "\n".join(f"{name} {one}" for name, one in value.items())
     return json.dumps(value, ensure_ascii=False, indent=2)
@@ -150,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     told = {"formatter_class": argparse.RawDescriptionHelpFormatter, "description": __doc__}
     parser = argparse.ArgumentParser(prog="python -m lifecyclehub.sandbox", **told)  # type: ignore[arg-type]
     parser.add_argument("--home", type=Path, default=Path("tools"), help="where the tools keep what happens (tools)")
-    parser.add_argument("--give", help="print only this member of what is shown then")
+    parser.add_argument("--give", help="print only what has this name in the answer")
     parser.add_argument("tool", nargs="?", help="hubspot, asana, zendesk or xero; none starts all of them")
     parser.add_argument("act", nargs="?", help="what somebody does there; none lists what there is")
     parser.add_argument("values", nargs="*", help="name=value")
