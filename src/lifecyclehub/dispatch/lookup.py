@@ -15,7 +15,7 @@ from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.dispatch.upkeep import DueEffect
 from lifecyclehub.errors import CallFailed, ConfigurationError, HubError, NeedsReauthorization
 from lifecyclehub.handoffs import idempotency_key
-from lifecyclehub.messages import Absent, Accepted, CannotTell, Key, Outcome, Retry, Sighting
+from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Key, Outcome, Refused, Retry, Sighting, Unknown
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
@@ -79,7 +79,7 @@ class Lookup:
 
     async def _check(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:
         """Ask how an accepted job stands. It is never sent again, and never looked up."""
-        outcome: Outcome | None
+        outcome: Any
         detail = None
         try:
             call = HubCall(self._tools.client, target)
@@ -88,6 +88,9 @@ class Lookup:
             outcome, detail = None, str(error)
         except (CallFailed, HubError) as error:
             outcome, detail = Accepted(row["handle"]), str(error)
+        else:
+            if not isinstance(outcome, Done | Accepted | Refused | Retry | Unknown):
+                outcome, detail = Accepted(row["handle"]), f"{action.name}.check gave {type(outcome).__name__}, no outcome"
         await self._write(row, began, "checked", outcome, detail)
 
     async def _resolve(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:

@@ -15,7 +15,20 @@ from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginHangs, PluginRaised, TryAgain
-from lifecyclehub.messages import Absent, CannotTell, Done, Found, Outcome, Reply, Request, Retry, Sighting, Unknown
+from lifecyclehub.messages import (
+    Absent,
+    Accepted,
+    CannotTell,
+    Done,
+    Found,
+    Outcome,
+    Refused,
+    Reply,
+    Request,
+    Retry,
+    Sighting,
+    Unknown,
+)
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.target import Target
@@ -142,7 +155,7 @@ class Performer:
         """Look whether it was done. Whatever fails on the way is *cannot tell*, never absence."""
         call = HubCall(self._tools.client, target)
         try:
-            return await cut(
+            sighting: Any = await cut(
                 prepared.connector, f"{action.name}.find", action.find(call, value, prepared.key), 2 * target.timeout_s
             )
         except NeedsReauthorization:
@@ -151,6 +164,9 @@ class Performer:
             return CannotTell(str(error))
         except Exception as error:  # noqa: BLE001 (RecordGone and the like: the look-up was not complete)
             return CannotTell(f"{type(error).__name__}: {error}")
+        if isinstance(sighting, Found | Absent | CannotTell):
+            return sighting
+        return CannotTell(f"{action.name}.find gave {type(sighting).__name__}, which is no sighting")
 
     async def _send(self, action: Action[Any], request: Request, target: Target, deadline: float) -> Answer:
         if self._tools.clock.monotonic() > deadline - _MARGIN_S:
@@ -175,13 +191,15 @@ class Performer:
 
     async def _judged(self, action: Action[Any], reply: Reply, request: Request, target: Target) -> Answer:
         try:
-            outcome = await self._tools.runner.call(target.about.id, action.judge, reply, request)
+            outcome: Any = await self._tools.runner.call(target.about.id, action.judge, reply, request)
         except PluginRaised as error:
             if isinstance(error.error, NeedsReauthorization):  # said inside another status than 401
                 return Answer(None, bytes_sent=True, reply=reply, detail=str(error.error))
             outcome = Unknown(str(error))
         except PluginHangs as error:
             outcome = Unknown(str(error))
+        if not isinstance(outcome, Done | Accepted | Refused | Retry | Unknown):
+            outcome = Unknown(f"{action.name}.judge gave {type(outcome).__name__}, which is no outcome")
         if isinstance(outcome, Done) and outcome.record_id is None and action.creates is not None:
             outcome = Unknown("the reply does not say what was made")
         return Answer(outcome, bytes_sent=True, reply=reply)
