@@ -147,8 +147,9 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
     """Try credentials at the vendor, pin the account, and keep both. Gives the connection's row.
 
     `grant_id` uses the credentials of a grant that is there, for a further account of it; else `secrets` by the names of
-    the way in, or a function that asks for them: it is called once all the rest is known to be right. Raises ConfigurationError; nothing is kept then, but a single-use token that trying has exchanged is, and
-    the error names its grant.
+    the way in, or a function that asks for them: it is called once all the rest is known to be right. Raises
+    ConfigurationError; nothing is kept then, but a single-use token that trying has exchanged is, and the error names
+    its grant.
     """
     plugin = hub.registry.get(connector)
     about = plugin.about

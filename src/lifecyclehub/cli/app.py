@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from lifecyclehub import __version__
+from lifecyclehub.admin.effects import NoSuchEffect
+from lifecyclehub.admin.replay import NothingLikeIt
 from lifecyclehub.admin.stored import NotThere
-from lifecyclehub.cli import connections, rules, setting_up
+from lifecyclehub.cli import connections, listing, looking, repairing, rules, setting_up
 from lifecyclehub.cli.codes import ATTENTION, CONFIGURATION, NOT_FOUND, tell
 from lifecyclehub.errors import ConfigurationError, HubError
 from lifecyclehub.insight.details import NotKnown
@@ -26,6 +28,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 all is well, 1 something needs attention, 2 a mistake in what was configured or typed, 3 not found.",
 )
 setting_up.add_to(app)
+looking.add_to(app)
+listing.add_to(app)
+repairing.add_to(app)
 app.add_typer(connections.app, name="connections")
 app.add_typer(rules.mappings, name="mappings")
 app.add_typer(rules.handoffs, name="handoffs")
@@ -56,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         app(_home_first(arguments), prog_name="lifecyclehub")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except (NotThere, NotKnown) as error:
+    except (NotThere, NotKnown, NoSuchEffect, NothingLikeIt) as error:
         tell(error)
         return NOT_FOUND
     except ConfigurationError as error:

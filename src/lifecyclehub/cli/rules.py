@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -12,9 +11,21 @@ from lifecyclehub.admin.handoffs import Switched, list_handoffs, set_handoff
 from lifecyclehub.admin.mappings import Checked, applied_version, apply_rules, check_mappings, show_mappings
 from lifecyclehub.cli.codes import CONFIGURATION, told
 from lifecyclehub.cli.home import settings_of
-from lifecyclehub.cli.shared import AsJson, ask, clock, complaints, console, home_of, me, plain, print_json, print_table, with_hub
+from lifecyclehub.cli.shared import (
+    AsJson,
+    ask,
+    clock,
+    complaints,
+    console,
+    home_of,
+    me,
+    moment_of,
+    plain,
+    print_json,
+    print_table,
+    with_hub,
+)
 from lifecyclehub.configuration import read_rules
-from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub
 from lifecyclehub.jsonio import dumps
 from lifecyclehub.registry.registry import Registry
@@ -131,18 +142,7 @@ def set_(
     """Switch a handoff on or off. Switched on, it acts on what becomes true from now on, or since --from."""
 
     async def work(hub: Hub) -> Switched:
-        since = _moment(from_, hub) if from_ else None
+        since = moment_of(from_, hub.settings.zone, "--from") if from_ else None
         return await set_handoff(hub, handoff, state, who or me(), since)
 
     _show_handoffs([with_hub(ctx, work)], as_json=as_json)
-
-
-def _moment(said: str, hub: Hub) -> datetime:
-    """Read a moment; without a zone it is the business's own."""
-    try:
-        moment = datetime.fromisoformat(said)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{said!r} is no date or time.", where="--from", mend="Write it like 2026-03-01 or 2026-03-01T09:00+01:00."
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=hub.settings.zone)

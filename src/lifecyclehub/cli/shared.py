@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -92,6 +93,17 @@ def me() -> str:
         return f"user {os.getuid()}"
 
 
+def moment_of(said: str, zone: ZoneInfo, where: str) -> datetime:
+    """Read a moment; without a zone of its own it is the business's. Raises ConfigurationError."""
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{said!r} is no date or time.", where=where, mend="Write it like 2026-03-01 or 2026-03-01T09:00+01:00."
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +162,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     """Print a table, or a sentence where there is nothing to show."""
     lines = [[text(cell) for cell in row] for row in rows]
     if not lines:
-        console().print(escape(empty))
+        if empty:
+            console().print(escape(empty))
         return
     table = Table(
         *columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
