@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,17 +56,22 @@ def _in_use(lock: Path) -> bool:
     return False
 
 
-def connect(home: Path, tools: Tools, process: HubProcess) -> str:
-    """Connect the tools, switch the handoffs on, start the hub and let the tools call it. Gives the hub's address."""
+def connect(home: Path, tools: Tools, process: HubProcess, settings: Mapping[str, str] | None = None) -> str:
+    """Connect the tools, switch the handoffs on, start the hub and let the tools call it. Gives the hub's address.
+
+    `settings` are for every connection, beside those that lead to its tool.
+    """
     template = tools.act("asana", "add_template", name=TEMPLATE[0], tasks=TEMPLATE[1])["id"]
     process.start()  # it comes up while the connections are made; it takes them over by itself
-    return asyncio.run(_connect(home, tools, process, template))
+    more = {name: dict(settings or {}) for name in ORDER}
+    more["asana"]["project_template"] = template
+    return asyncio.run(_connect(home, tools, process, more))
 
 
-async def _connect(home: Path, tools: Tools, process: HubProcess, template: str) -> str:
+async def _connect(home: Path, tools: Tools, process: HubProcess, more: Mapping[str, Mapping[str, str]]) -> str:
     hub = Hub(read_settings(home))
     try:
-        rows = [await _add(hub, tools, name, template) for name in ORDER]
+        rows = [await _add(hub, tools, name, more[name]) for name in ORDER]
         for handoff in HANDOFFS:
             await set_handoff(hub, handoff, "on", WHO)
         address = await asyncio.to_thread(process.wait_until_ready)
@@ -80,9 +86,9 @@ async def _connect(home: Path, tools: Tools, process: HubProcess, template: str)
     return address
 
 
-async def _add(hub: Hub, tools: Tools, name: str, template: str) -> Row:
+async def _add(hub: Hub, tools: Tools, name: str, more: Mapping[str, str]) -> Row:
     about = tools.about[name]
-    settings = {**about["settings"], **({"project_template": template} if name == "asana" else {})}
+    settings = {**about["settings"], **more}
     secrets = tools.secrets[name]["credentials"]
     account = about["account_id"]
     return await add_connection(

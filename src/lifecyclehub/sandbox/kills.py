@@ -203,7 +203,7 @@ def run(home: Path, given: argparse.Namespace) -> int:
     tools = Tools(home / "tools", home / "tools.log")
     hub = HubProcess(home, home / "hub.log")
     try:
-        connect(home, tools, hub)
+        connect(home, tools, hub, {"rates": "off"})  # a vendor's rates would make most of the time a wait
         with Watch(home) as watch:
             one = Kills(tools, hub, watch, home, given.seed, given.kills, given.deals, misbehaving=not given.behaved)
             proofs = one.run()
