@@ -50,19 +50,29 @@ def prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Left
             "held", "connection", f"no connection plays the role {row['role']}; add one with `lifecyclehub connections add`"
         )
     row["connection"] = connection["id"]
-    if connection["state"] != "active":
-        return Left("held", "connection", f"the connection {connection['name']} is paused: {connection['reason']}")
+    closed = _closed(rules, connection)
+    if closed is not None:
+        return Left("held", "connection", closed)
     needs = _open_needs(view.subject.state, row)
     if needs:
         return Left("held", "needs", f"waits for {', '.join(needs)}")
     action = rules.action(connection["connector"], row["action"])
     if action is None:
-        return Left("parked", "unsupported", f"{connection['connector']} cannot {row['action']}: not installed, or not offered")
+        return Left("parked", "unsupported", f"{connection['connector']} cannot {row['action']}")
     row["creates"] = action.creates
     key = Key(idempotency_key(row["key"], row["revision"], rules.installation), row["marker"])
     if row["body"] is not None:
         return _prepared(row, connection, view.subject, key, row["input"], None)
     return _rendered(rules, rule, view, row, connection, key)
+
+
+def _closed(rules: Rules, connection: Row) -> str | None:
+    """Say why nothing can be sent through a connection now, None when something can."""
+    if connection["state"] != "active":
+        return f"the connection {connection['name']} is paused: {connection['reason']}"
+    if connection["connector"] not in rules.abouts:
+        return f"the connector {connection['connector']} is not installed, or was refused at the start"
+    return None
 
 
 def _condition(world: World, handoff: Handoff, rule: Effect, view: View, row: Row) -> Left | None:

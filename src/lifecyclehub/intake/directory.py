@@ -34,11 +34,12 @@ class Entrance:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """All connections and endpoints."""
+    """All connections and endpoints. `shut`: endpoints whose connector cannot be used now, by endpoint."""
 
     connections: Mapping[str, Row] = field(default_factory=dict)
     entrances: Mapping[str, Entrance] = field(default_factory=dict)
     configured: int = -1
+    shut: Mapping[str, str] = field(default_factory=dict)
 
     def connection_of(self, connector: str, endpoint_connection: str | None, account: str | None) -> Row | None:
         """Find the connection that a notice belongs to: its endpoint's own, checked against the account, or by account."""
@@ -59,11 +60,13 @@ def read_directory(conn: Connection, registry: Registry, vault: Vault, now: date
         if row["valid_from"] <= now and (row["valid_until"] is None or now < row["valid_until"]):
             value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
             secrets.setdefault(row["owner"], []).append(Secret(row["id"], value.encode()))
-    entrances = {}
+    entrances, shut = {}, {}
     for row in conn.execute(select(tables.endpoint).where(tables.endpoint.c.state != "closed")).mappings():
         connector = registry.connectors.get(row["connector"])
         door = connector.about.door(row["door"]) if connector is not None else None
-        if door is not None:
+        if door is None:
+            shut[row["id"]] = row["connector"]
+        else:
             entrances[row["id"]] = Entrance(
                 row["id"],
                 row["connector"],
@@ -73,4 +76,4 @@ def read_directory(conn: Connection, registry: Registry, vault: Vault, now: date
                 tuple(secrets.get(row["id"], ())),
             )
     configured = conn.execute(select(tables.installation.c.configured)).scalar() or 0
-    return Directory(connections, entrances, configured)
+    return Directory(connections, entrances, configured, shut)

@@ -86,7 +86,12 @@ class Reception:
 
     async def receive(self, incoming: Incoming) -> Answer:
         """Keep a delivery and say so. Raises DeliveryRejected with the status to answer; only facts of it are kept."""
-        entrance = self._directory().entrances.get(incoming.endpoint) or (await self._reread()).entrances.get(incoming.endpoint)
+        directory = self._directory()
+        if incoming.endpoint not in directory.entrances:
+            directory = await self._reread()
+        entrance = directory.entrances.get(incoming.endpoint)
+        if incoming.endpoint in directory.shut:  # a vendor that hears 404 gives the hook up; hearing 503 it calls again
+            raise DeliveryRejected(503, "no-connector", f"the connector {directory.shut[incoming.endpoint]} cannot be used now")
         if entrance is None:
             raise DeliveryRejected(404, "unknown-endpoint", "there is no such endpoint")
         try:

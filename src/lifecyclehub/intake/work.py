@@ -21,6 +21,7 @@ from lifecyclehub.errors import (
     NeedsReauthorization,
     NotOurJson,
     PluginHangs,
+    PluginRefused,
     RecordGone,
     TryAgain,
 )
@@ -117,7 +118,7 @@ class Intake:
             item = Split(delivery=arrival.id, at=now, notices=notices)
         except NotOurJson as error:
             item = Split(delivery=arrival.id, at=now, parked=error.reason, detail=error.detail)
-        except PluginHangs:
+        except (PluginHangs, PluginRefused):
             return  # it stays open, and is read when the hub is started again
         except HubError as error:
             item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=str(error))
@@ -261,6 +262,8 @@ class Intake:
             item = Failed(notices=ids, state="held", reason="connection", detail=text)
         elif isinstance(error, PluginHangs):
             item = Failed(notices=ids, state="open", reason="connector hangs", detail=text)
+        elif isinstance(error, PluginRefused):
+            item = Failed(notices=ids, state="open", reason="no connector", detail=text)
         elif isinstance(error, MappingError):
             item = Failed(notices=ids, state="parked", reason="mapping", detail=text)
         elif isinstance(error, Forbidden):
