@@ -139,6 +139,7 @@ class ContractWorld:
 
     async def kill(self) -> None:
         """End the hub where it stands: whatever is under way is cut off and writes no receipt."""
+        await asyncio.sleep(0)  # let what was begun begin
         flows = (self.hub.intake.flow, self.hub.dispatcher.flow)
         workers = [worker for flow in flows for worker in flow._running]
         for worker in workers:
