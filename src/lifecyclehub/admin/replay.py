@@ -119,7 +119,8 @@ class _Places:
 
     def __init__(self, conn: Connection) -> None:
         self._connections = [dict(row) for row in conn.execute(select(tables.connection)).mappings()]
-        self._endpoints = dict(conn.execute(select(tables.endpoint.c.id, tables.endpoint.c.connection)).tuples().all())
+        endpoints = conn.execute(select(tables.endpoint.c.id, tables.endpoint.c.connection))
+        self._endpoints = {one.id: one.connection for one in endpoints}
 
     def of(self, notice: Row) -> Row | None:
         """Give the connection that a notice belongs to."""

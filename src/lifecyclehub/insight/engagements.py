@@ -131,7 +131,7 @@ def _project(row: Row, links: Links) -> ProjectItem:
 
 
 def _moments(conn: Connection, state: State, links: Links) -> Iterator[Moment]:
-    tools = dict(conn.execute(select(tables.connection.c.id, tables.connection.c.name)).tuples().all())
+    tools = {one.id: one.name for one in conn.execute(select(tables.connection.c.id, tables.connection.c.name))}
     engagement = state.engagement["id"]
     for row in rows(conn, tables.event, "engagement", {engagement}):
         yield _event(row, links, tools)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -17,6 +19,8 @@ from lifecyclehub.errors import HubError
 from lifecyclehub.hub import Hub
 from lifecyclehub.store import tables
 from lifecyclehub.web.answers import SafeHeaders, problem
+from lifecyclehub.web.api import handlers, reading, writing
+from lifecyclehub.web.api.problems import Problem
 from lifecyclehub.web.hooks import hooks_route
 
 DESCRIPTION = """
@@ -26,6 +30,23 @@ Every request carries a token: `Authorization: Bearer lch_…`. `lifecyclehub to
 Lists come in pages: pass `next` of an answer as `cursor` to go on. Money is whole minor units with an ISO 4217
 currency, times are UTC. What goes wrong is a problem detail (RFC 9457) whose `detail` says what to do.
 """.strip()
+
+
+TAGS = [
+    {"name": "look", "description": "What is known, what waits, what was done, and why."},
+    {"name": "act", "description": "Look again, put aside, take up again. Each can be repeated without harm."},
+]
+
+
+class Api(FastAPI):
+    """The application; its OpenAPI document also describes what goes wrong."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Give the OpenAPI document."""
+        document = super().openapi()
+        _, found = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= found["$defs"]
+        return document
 
 
 class _Holder:
@@ -53,7 +74,7 @@ def create_app(hub_factory: Callable[[], Hub]) -> FastAPI:
         finally:
             await hub.stop()
 
-    app = FastAPI(
+    app = Api(
         title="lifecyclehub",
         version=__version__,
         description=DESCRIPTION,
@@ -61,9 +82,13 @@ def create_app(hub_factory: Callable[[], Hub]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        openapi_tags=TAGS,
+        exception_handlers=handlers(),
     )
     app.state.hub = holder
     app.add_middleware(SafeHeaders)
+    app.include_router(reading)
+    app.include_router(writing)
     app.router.routes += [hooks_route(holder), Route("/healthz", _alive), Route("/readyz", _ready)]
     return app
 
