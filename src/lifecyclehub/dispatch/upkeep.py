@@ -141,9 +141,15 @@ def _release(conn: Connection, invoice: str | None) -> None:
 
 
 def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> list[int]:
-    """Put claims whose deadline is over in doubt, never back to ready. With a holder: at once all claims of others."""
+    """Put claims whose deadline is over in doubt, never back to ready. With a holder: at once all claims of others.
+
+    What others had put off, because they were just looking it up or asking about it, is looked at now.
+    """
     counts = []
     for at, holder in items:
+        if holder is not None:
+            uncertain = _effect.c.state.in_(("in flight", "in doubt")) & (_effect.c.holder != holder)
+            conn.execute(update(_effect).where(tables.OPEN_EFFECT, uncertain, _effect.c.not_before > at).values(not_before=at))
         old = _effect.c.deadline < at if holder is None else _effect.c.holder != holder
         statement = (
             update(_effect)
