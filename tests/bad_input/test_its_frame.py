@@ -157,7 +157,7 @@ async def on_the_wire(h: Hall) -> AsyncIterator[Wire]:
     config = uvicorn.Config(h.app, port=0, http=BoundedHttp, ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server._serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.005)
     try:
         yield Wire(server.servers[0].sockets[0].getsockname()[1])
