@@ -5,21 +5,16 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-import httpx
 import pytest
-from fastapi import FastAPI
 
 from lifecyclehub.admin.setup import init_home
 from lifecyclehub.hub import Hub
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.web.app import create_app
 from tests.support.home import made_home, make_home
+from tests.web.conftest import web
 
 pytestmark = pytest.mark.anyio
-
-
-def web(app: FastAPI) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub.test")
 
 
 async def test_a_hub_is_ready_while_it_runs_and_alive_all_the_time(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from lifecyclehub.errors import HubError
 from lifecyclehub.hub import Hub
 from lifecyclehub.store import tables
 from lifecyclehub.web.answers import SafeHeaders, problem
-from lifecyclehub.web.api import handlers, reading, writing
+from lifecyclehub.web.api import act, handlers, look
 from lifecyclehub.web.api.problems import Problem
 from lifecyclehub.web.hooks import hooks_route
 
@@ -87,8 +87,8 @@ def create_app(hub_factory: Callable[[], Hub]) -> FastAPI:
     )
     app.state.hub = holder
     app.add_middleware(SafeHeaders)
-    app.include_router(reading)
-    app.include_router(writing)
+    app.include_router(look)
+    app.include_router(act)
     app.router.routes += [hooks_route(holder), Route("/healthz", _alive), Route("/readyz", _ready)]
     return app
 
