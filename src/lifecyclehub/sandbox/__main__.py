@@ -19,18 +19,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib import error, request
 
-import httpx
+if TYPE_CHECKING:
+    from lifecyclehub.sandbox.tool import Tool
 
-from lifecyclehub.sandbox.asana import AsanaTool
-from lifecyclehub.sandbox.hubspot import HubSpotTool
-from lifecyclehub.sandbox.serve import CREDENTIALS, described, write_secrets
-from lifecyclehub.sandbox.tool import Tool
-from lifecyclehub.sandbox.xero import Xero
-from lifecyclehub.sandbox.zendesk import ZendeskTool
-
-DESCRIPTION = "tools.json"
+DESCRIPTION, CREDENTIALS = "tools.json", "credentials.json"
 _WORDS: dict[str, Any] = {"true": True, "false": False}
 
 
@@ -42,6 +37,11 @@ class Mistyped(Exception):
 
 
 async def _serve(home: Path) -> None:
+    from lifecyclehub.sandbox.asana import AsanaTool  # who only acts in a tool need not wait for the servers to load
+    from lifecyclehub.sandbox.hubspot import HubSpotTool
+    from lifecyclehub.sandbox.xero import Xero
+    from lifecyclehub.sandbox.zendesk import ZendeskTool
+
     tools: list[Tool] = [HubSpotTool(home), AsanaTool(home), ZendeskTool(home), Xero(home)]
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,6 +58,8 @@ async def _serve(home: Path) -> None:
 
 
 def _describe(home: Path, tools: Sequence[Tool]) -> None:
+    from lifecyclehub.sandbox.serve import described, write_secrets
+
     write_secrets(home / CREDENTIALS, tools)
     facts = {tool.name: {**described(tool), "acts": {name: _told(act) for name, act in tool.acts.items()}} for tool in tools}
     (home / DESCRIPTION).write_text(json.dumps(facts), "utf-8")
@@ -129,13 +131,14 @@ def _do(tool: dict[str, Any], name: str, given: Sequence[str]) -> Any:
         if not sign:
             raise Mistyped(f"{one!r} should be a name, =, and a value. It is typed: {name} {tool['acts'][name][0]}")
         members[key] = _WORDS.get(value, value)
+    asked = request.Request(f"{tool['base_url']}/_sandbox/act/{name}", json.dumps(members).encode(), method="POST")  # noqa: S310 (ours)
     try:
-        reply = httpx.post(f"{tool['base_url']}/_sandbox/act/{name}", json=members, timeout=20, trust_env=False)
-    except httpx.ConnectError:
+        with request.build_opener(request.ProxyHandler({})).open(asked, timeout=20) as reply:
+            return json.load(reply)
+    except error.HTTPError:
+        raise Mistyped(f"it did not work. It is typed: {name} {tool['acts'][name][0]}") from None
+    except OSError:
         raise Mistyped("the tools do not run any more. Start them: python -m lifecyclehub.sandbox") from None
-    if reply.status_code != 200:
-        raise Mistyped(f"it did not work. It is typed: {name} {tool['acts'][name][0]}")
-    return reply.json()
 
 
 def _given(value: Any, wanted: str, indent: str) -> Iterator[str]:
@@ -182,8 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_all_acts(_tool(asked.home, asked.tool)))
         else:
             print(_shown(_do(_tool(asked.home, asked.tool), asked.act, asked.values), asked.give))
-    except Mistyped as error:
-        print(f"Error: {error}", file=sys.stderr)
+    except Mistyped as mistake:
+        print(f"Error: {mistake}", file=sys.stderr)
         return 2
     return 0
 
