@@ -5,30 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from sqlalchemy import Connection
-
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.lookup import Lookup
 from lifecyclehub.dispatch.perform import Flow, Performer
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
-from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
+from lifecyclehub.dispatch.receipt import WriteReceipts, open_held
 from lifecyclehub.dispatch.tools import Pause, Tools, pause
 from lifecyclehub.dispatch.upkeep import Advance, DueEffect, Parking, due_effects, expire, hold, park, waiting_effects
 from lifecyclehub.errors import PluginHangs
 from lifecyclehub.rules import Rules
-from lifecyclehub.store.writer import StoreBusy, StoreClosed, as_operation
+from lifecyclehub.store.writer import StoreBusy, StoreClosed
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 200
 _BUSY_S = 1.0  # between two tries to write a receipt
-
-
-def _open_held(conn: Connection, effect: str) -> list[str]:
-    return held_notices(conn, [effect])
-
-
-open_held = as_operation(_open_held)
 
 
 class Dispatcher:

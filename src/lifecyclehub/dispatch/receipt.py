@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -37,6 +36,10 @@ _COLUMNS = (
     "thing",
 )
 _WRITE = update(_effect).where(_effect.c.id == bindparam("which")).values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
+_HELD_FOR = select(tables.notice.c.id, tables.notice.c.reason).where(
+    tables.OPEN_NOTICE, tables.notice.c.state == "held", tables.notice.c.reason.in_(bindparam("reasons", expanding=True))
+)
+_OPEN = update(tables.notice).where(tables.notice.c.id == bindparam("which")).values(state="open", reason=None, detail=None)
 _CHECK_AGAIN_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 
@@ -203,17 +206,17 @@ class WriteReceipts:
         return woken
 
 
-def held_notices(conn: Connection, effects: Sequence[str]) -> list[Any]:
-    """Open the notices that waited for creates that are settled or parked now; give their ids."""
-    if not effects:
-        return []
-    notice = tables.notice
-    reasons = [f"waiting({effect})" for effect in effects]
-    ids = list(
-        conn.execute(
-            select(notice.c.id).where(tables.OPEN_NOTICE, notice.c.state == "held", notice.c.reason.in_(reasons))
-        ).scalars()
-    )
-    if ids:
-        conn.execute(update(notice).where(notice.c.id.in_(ids)).values(state="open", reason=None, detail=None))
-    return ids
+def open_held(conn: Connection, effects: Sequence[str]) -> list[list[str]]:
+    """Open the notices that waited for creates that are settled or parked now; give, for each create, their ids."""
+    reasons = {f"waiting({effect})": effect for effect in effects}
+    opened: dict[str, list[str]] = {}
+    for notice, reason in conn.execute(_HELD_FOR, {"reasons": sorted(reasons)}):
+        opened.setdefault(reasons[reason], []).append(notice)
+    if opened:
+        conn.execute(_OPEN, [{"which": one} for held in opened.values() for one in held])
+    return [opened.get(effect, []) for effect in effects]
+
+
+def held_notices(conn: Connection, effects: Sequence[str]) -> list[str]:
+    """Open the notices that waited for any of these creates; give their ids."""
+    return [notice for held in open_held(conn, effects) for notice in held]
