@@ -148,7 +148,7 @@ async def sampled(profile: Path, work: Awaitable[None]) -> None:
     finally:
         _end(switch)
     async with asyncio.timeout(30):
-        while not _there(profile):
+        while not _there(profile):  # noqa: ASYNC110 (another process makes it)
             await asyncio.sleep(0.1)
 
 
