@@ -28,7 +28,7 @@ import httpx
 import respx
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, event, select, update
 
 from lifecyclehub.admin.setup import host_fingerprint
 from lifecyclehub.connector import Connector
@@ -332,6 +332,11 @@ def _template() -> Path:
     return make_home(folder).home
 
 
+def _hasty(raw: Any, _: Any) -> None:
+    """No power cut is tested here, so nothing waits for the disk."""
+    raw.execute("PRAGMA synchronous=OFF")
+
+
 @asynccontextmanager
 async def hall(folder: Path, *, connectors: dict[str, Connector] | None = None, hang_after_s: float = 5.0) -> AsyncIterator[Hall]:
     """Set up a home with four connections and run a hub on it. `connectors` replace real ones."""
@@ -345,6 +350,8 @@ async def hall(folder: Path, *, connectors: dict[str, Connector] | None = None, 
     hub = Hub(settings, registry=registry, clock=clock, transport=lambda _: httpx.MockTransport(router.async_handler))
     hub.runner._hang_after_s = hang_after_s
     hub.timers.start = lambda: None  # type: ignore[method-assign]  # a test lets time pass itself
+    event.listen(hub.engine, "connect", _hasty)
+    hub.engine.dispose()  # connections made before do not know of that
     with hub.engine.begin() as conn:
         conn.execute(update(t.installation).values(host_fingerprint=host_fingerprint(home)))
         for name in ACCOUNTS:
