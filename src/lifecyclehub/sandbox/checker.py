@@ -93,7 +93,9 @@ class Proof:
     def deviations(self) -> list[str]:
         """Name everything that is wrong, a line each."""
         said = [f"lost: {one.tool} {one.what} for {one.about} ({count})" for one, count in sorted(self.lost.items())]
-        said += [f"double: {one.tool} {one.what} for {one.about} ({count} too many)" for one, count in sorted(self.doubles.items())]
+        said += [
+            f"double: {one.tool} {one.what} for {one.about} ({count} too many)" for one, count in sorted(self.doubles.items())
+        ]
         said += [
             f"unanswered: {name} sent {one.deliveries} deliveries, {one.answered} were answered"
             for name, one in self.told.items()
@@ -205,8 +207,10 @@ class _Asana:
         for task in self._tasks.values():
             project = self.projects.get(task["project"], task["project"])
             thread = task["name"] == THREAD
-            yield Did("asana", "task for tickets", project) if thread else Did(
-                "asana", "checklist task", f"{project} / {task['name']}"
+            yield (
+                Did("asana", "task for tickets", project)
+                if thread
+                else Did("asana", "checklist task", f"{project} / {task['name']}")
             )
         for line in _by_hub(self._lines, "commented"):
             task = self._tasks.get(line["id"], {})

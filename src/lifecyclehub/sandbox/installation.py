@@ -37,7 +37,9 @@ def fresh_home(home: Path) -> None:
             )
         if _in_use(home / "hub.lock"):
             raise ConfigurationError(
-                "a demo is still running here.", where=str(home), mend="Stop it with Ctrl-C where it runs, or name another folder."
+                "a demo is still running here.",
+                where=str(home),
+                mend="Stop it with Ctrl-C where it runs, or name another folder.",
             )
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ from typing import Any
 
 from lifecyclehub.sandbox.checker import Case, Proof, check, read_histories, writes
 from lifecyclehub.sandbox.installation import connect, fresh_home
-from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, wait_for
-from lifecyclehub.sandbox.story import checklist
+from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools
+from lifecyclehub.sandbox.story import checklist, quiet
 from lifecyclehub.sandbox.watch import Watch
 
 QUIET_S = 90.0
@@ -166,19 +166,6 @@ class Kills:
 
 def _domain(client: str) -> str:
     return f"{client.lower().replace(' ', '-')}.example"
-
-
-def quiet(tools: Tools, watch: Watch, seconds: float) -> None:
-    """Wait until every webhook is answered and nothing is under way in the hub. Raises DidNotHappen saying what is."""
-    calm = 0
-
-    def look() -> bool | None:
-        nonlocal calm
-        # What one look finds over may make the other tool ring: three calm looks in a row.
-        calm = calm + 1 if not watch.under_way() and tools.settled() else 0
-        return True if calm >= 3 else None
-
-    wait_for("quiet", look, seconds, watch.report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
