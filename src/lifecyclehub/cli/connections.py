@@ -61,15 +61,13 @@ def about(connector: Annotated[str, typer.Argument(help="The connector's id, lik
         ("Way in", "What it is", "Asked for, in this order"),
         [(auth.name, auth.label, auth.secrets) for auth in one.auths],
         empty="",
-        title="\nWays in",
+        title="Ways in",
     )
     rows = [
         (f"{setting.name}{' *' if setting.required else ''}", setting.label, setting.default, setting.help)
         for setting in one.settings
     ]
-    print_table(
-        ("Setting", "What it is", "If left out", "Help"), rows, empty="It has no settings.", title="\nSettings (* needed)"
-    )
+    print_table(("Setting", "What it is", "If left out", "Help"), rows, empty="It has no settings.", title="Settings (* needed)")
 
 
 @app.command()

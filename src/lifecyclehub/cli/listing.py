@@ -96,7 +96,7 @@ def _one_delivery(ctx: typer.Context, delivery: str, *, as_json: bool) -> None:
         [(n.id, f"{n.kind} {n.record_id}", n.change, n.state, n.reason, n.detail) for n in detail.notices],
         empty="It has no notices.",
     )
-    print_table(("Header", "Value"), sorted(detail.headers.items()), empty="", title="\nHeaders")
+    print_table(("Header", "Value"), sorted(detail.headers.items()), empty="", title="Headers")
     out.print(f"\n{detail.body}", markup=False, soft_wrap=True)
 
 
@@ -156,12 +156,14 @@ def _one_effect(ctx: typer.Context, effect: str, *, as_json: bool) -> None:
         "Revision": one.revision,
     }
     out.print(one.id, markup=False)
-    print_table(("", ""), [(name, value) for name, value in facts.items() if value], empty="")
+    for name, value in facts.items():
+        if value:
+            out.print(f"  {name + ':':<12}{value}", markup=False)
     print_table(
         ("When", "What", "Outcome", "Status", "What it says"),
         [(clock(a.at), a.what, a.outcome, a.status, a.detail) for a in detail.attempts],
         empty="\nIt was not attempted yet.",
-        title="\nAttempts",
+        title="Attempts",
     )
 
 
@@ -186,7 +188,7 @@ def clients(
         ("Client", "Name", "Standing", "Since", "Currency"),
         lambda one: (one.id, one.name, one.standing, one.standing_since, one.currency),
         as_json=as_json,
-        empty="There are no clients yet.",
+        empty="None." if standing or after else "There are no clients yet.",
     )
 
 
@@ -197,13 +199,13 @@ def _one_client(ctx: typer.Context, client: str, *, as_json: bool) -> None:
         return
     out, owed = console(), money(page.outstanding)
     out.print(f"{page.client.name or page.client.id}: {page.client.standing}" + (f", owes {owed}" if owed else ""), markup=False)
-    print_table(("Person", "E-mail", "Roles"), [(c.name, c.email, c.roles) for c in page.contacts], empty="", title="\nPeople")
+    print_table(("Person", "E-mail", "Roles"), [(c.name, c.email, c.roles) for c in page.contacts], empty="", title="People")
     rows = [(e.id, e.title, e.stage, e.stage_since) for e in page.engagements]
-    print_table(("Engagement", "Title", "Stage", "Since"), rows, empty="", title="\nEngagements")
+    print_table(("Engagement", "Title", "Stage", "Since"), rows, empty="", title="Engagements")
     rows_ = [(t.number, t.subject, t.status, t.address) for t in page.tickets]
-    print_table(("Ticket", "Subject", "Status", "Address"), rows_, empty="", title=f"\nOpen tickets ({page.open_tickets})")
+    print_table(("Ticket", "Subject", "Status", "Address"), rows_, empty="", title=f"Open tickets ({page.open_tickets})")
     bills = [(i.number or i.id, i.status, i.total.text if i.total else "", i.due_on, i.address) for i in page.invoices]
-    print_table(("Invoice", "Status", "Total", "Due", "Address"), bills, empty="", title="\nInvoices not paid")
+    print_table(("Invoice", "Status", "Total", "Due", "Address"), bills, empty="", title="Invoices not paid")
 
 
 def money(amounts: Sequence[Amount]) -> str:
@@ -234,7 +236,7 @@ def _engagements(
         ("Engagement", "Client", "Title", "Stage", "Since"),
         lambda one: (one.id, names.get(one.client), one.title, one.stage, one.stage_since),
         as_json=as_json,
-        empty="There are no engagements yet: the first deal opens one.",
+        empty="None." if client or stage or after else "There are no engagements yet: the first deal opens one.",
     )
 
 
@@ -271,9 +273,9 @@ def _show_engagement(page: EngagementPage) -> None:
     things += [("project", p.title, p.status, p.address) for p in page.projects]
     things += [("ticket", f"{t.number or ''} {t.subject or ''}".strip(), t.status, t.address) for t in page.tickets]
     things += [("invoice", i.number or i.id, i.status, i.address) for i in page.invoices]
-    print_table(("What", "Title", "Status", "Address"), things, empty="", title="\nRecords")
+    print_table(("What", "Title", "Status", "Address"), things, empty="", title="Records")
     rows = [(clock(m.at), m.kind, m.title, m.tool, m.state or "", m.detail, m.id) for m in page.timeline]
-    print_table(("When", "What", "Title", "In", "State", "What it says", "Id"), rows, empty="", title="\nTimeline")
+    print_table(("When", "What", "Title", "In", "State", "What it says", "Id"), rows, empty="", title="Timeline")
 
 
 # --- why --------------------------------------------------------------------------------------------------------------
@@ -300,4 +302,4 @@ def _show_explanation(found: Explanation) -> None:
         out.print(f"- {line}", markup=False)
     if found.kind != "field":
         rows = [(one.path, one.value, one.because) for one in found.values]
-        print_table(("Field", "Value", "Because"), rows, empty="", title="\nValues")
+        print_table(("Field", "Value", "Because"), rows, empty="", title="Values")

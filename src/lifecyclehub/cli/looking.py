@@ -96,25 +96,25 @@ def _show(seen: _Seen) -> None:
     rows = [_connection(one) for one in now.connections]
     empty = "No connections yet. Add one: lifecyclehub connections add NAME CONNECTOR"
     print_table(
-        ("Connection", "Plays", "State", "Last heard", "Last looked", "Looks again"), rows, empty=empty, title="\nConnections"
+        ("Connection", "Plays", "State", "Last heard", "Last looked", "Looks again"), rows, empty=empty, title="Connections"
     )
     waiting = [(what, one) for what in ("deliveries", "notices", "effects") for one in getattr(now, what)]
     print_table(
         ("What", "Is", "Because", "How many"),
         [(what, _WORDS.get(one.state, one.state), one.reason, one.count) for what, one in waiting],
         empty="\nNothing waits: everything that came in is worked off.",
-        title="\nWaiting",
+        title="Waiting",
     )
     print_table(
         ("Handoff", "State", "Acts on facts since", "Left alone"),
         [(one.id, one.state, clock(one.go_live), _left_alone(one)) for one in now.handoffs],
         empty="",
-        title="\nHandoffs",
+        title="Handoffs",
     )
     if now.parked:
         rows_ = [(one.id, one.reason, _short(one.detail)) for one in now.parked]
         print_table(
-            ("For a person", "Why", "What it says"), rows_, empty="", title="\nParked (lifecyclehub explain ID says what to do)"
+            ("For a person", "Why", "What it says"), rows_, empty="", title="Parked (lifecyclehub explain ID says what to do)"
         )
     out.print(f"\n{_verdict(seen.problems, now.deliveries, now.notices, now.effects)}", markup=False)
 

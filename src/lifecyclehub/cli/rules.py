@@ -50,7 +50,7 @@ def show(
         return
     for section in dict.fromkeys((one.connector, one.section) for one in lines):
         rows = [(one.path, _entry(one.entry), one.file) for one in lines if (one.connector, one.section) == section]
-        print_table(("Field", "Entry", "From"), rows, empty="", title=f"\n{section[0]}: {section[1]}")
+        print_table(("Field", "Entry", "From"), rows, empty="", title=f"{section[0]}: {section[1]}")
 
 
 def _entry(entry: object) -> str:

@@ -36,13 +36,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 def console() -> Console:
     """Give the console of standard output; its width is the screen's."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
-    return Console(width=width, highlight=False, soft_wrap=False)
+    screen = sys.stdout.isatty()
+    width = None if screen or "COLUMNS" in os.environ else _WIDE
+    return Console(width=width, highlight=False, soft_wrap=not screen)
 
 
 def complaints() -> Console:
     """Give the console of standard error."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 # --- the home and its store -------------------------------------------------------------------------------------------
@@ -165,14 +166,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         if empty:
             console().print(escape(empty))
         return
-    table = Table(
-        *columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
-    )
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in table.columns:
         column.overflow = "fold"
     for line in lines:
         table.add_row(*line)
-    console().print(table)
+    out = console()
+    if title:
+        out.print(f"\n{title}", style="bold", markup=False)
+    with out.capture() as drawn:
+        out.print(table, soft_wrap=False)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def text(value: object) -> str:
@@ -212,7 +216,7 @@ def clock(moment: datetime | None) -> str:
 def progress() -> Progress:
     """Give a progress bar on standard error, so that standard output stays clean."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=complaints(), transient=True)
+    return Progress(*columns, console=complaints(), transient=True, disable=not sys.stderr.isatty())
 
 
 def quoted(name: str) -> str:
