@@ -41,8 +41,11 @@ class Pause:
 
 
 def _pause(conn: Connection, item: Pause) -> None:
-    statement = update(tables.connection).where(tables.connection.c.id == item.connection)
-    conn.execute(statement.values(state="paused", reason=item.reason[:500]))
+    """Pause a connection, and let every hub notice, so that none calls that tool in vain."""
+    table, installation = tables.connection, tables.installation
+    statement = update(table).where(table.c.id == item.connection, table.c.state != "paused")
+    if conn.execute(statement.values(state="paused", reason=item.reason[:500])).rowcount:
+        conn.execute(update(installation).values(configured=installation.c.configured + 1))
 
 
 pause = as_operation(_pause)
