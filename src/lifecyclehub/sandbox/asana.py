@@ -300,7 +300,8 @@ class AsanaTool(Tool):
             raise refusal(400, "text: Missing input")
         story = self.state.add_story(task["gid"], self.state.robot, text)
         task["modified_at"] = self.state.stamp()
-        self.history.add("commented", kind="task", id=task["gid"], story=story["gid"], marker=marker_in(text), text=text, by="api")
+        facts = {"story": story["gid"], "marker": marker_in(text), "text": text}
+        self.history.add("commented", kind="task", id=task["gid"], by="api", **facts)
         self._hooks.tell(self._hooks.event(story, "added", self.state.robot, parent=bare(task)))
         return JSONResponse({"data": chosen(story, request)}, 201)
 

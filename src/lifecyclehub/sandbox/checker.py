@@ -84,10 +84,12 @@ class Proof:
 
     def sentence(self) -> str:
         """Say it in one sentence."""
-        answered, deliveries = sum(one.answered for one in self.told.values()), sum(one.deliveries for one in self.told.values())
+        deliveries = sum(one.deliveries for one in self.told.values())
+        answered = sum(one.answered for one in self.told.values())
+        asked, done, doubles, lost = (one.total() for one in (self.expected, self.found, self.doubles, self.lost))
         return (
-            f"{deliveries} deliveries, {answered} answered; {self.expected.total()} effects were to be done, {self.found.total()} were: "
-            f"{self.doubles.total()} doubles, {self.lost.total()} lost."
+            f"{deliveries} deliveries, {answered} answered; {asked} effects were to be done, {done} were: "
+            f"{doubles} doubles, {lost} lost."
         )
 
     def deviations(self) -> list[str]:
@@ -204,14 +206,12 @@ class _Asana:
             # The last step of a project from a template; any other change is none of the hub's business.
             final = line["kind"] == "project" and line["fields"] == ["name"]
             yield Did("asana", "final name" if final else f"change of {line['fields']}", line["name"])
-        for task in self._tasks.values():
-            project = self.projects.get(task["project"], task["project"])
-            thread = task["name"] == THREAD
-            yield (
-                Did("asana", "task for tickets", project)
-                if thread
-                else Did("asana", "checklist task", f"{project} / {task['name']}")
+        for one in self._tasks.values():
+            project = self.projects.get(one["project"]) or f"project {one['project']}"
+            sort, about = (
+                ("task for tickets", project) if one["name"] == THREAD else ("checklist task", f"{project} / {one['name']}")
             )
+            yield Did("asana", sort, about)
         for line in _by_hub(self._lines, "commented"):
             task = self._tasks.get(line["id"], {})
             project = self.projects.get(task.get("project", ""), f"task {line['id']}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lifecyclehub.sandbox.tool import Tool
 from lifecyclehub.sandbox.xero import Xero
 from lifecyclehub.sandbox.zendesk import ZendeskTool
 
-CREDENTIALS = "credentials.json"
+CREDENTIALS, DESCRIPTION = "credentials.json", "tools.json"
 # Seconds. Real vendors need minutes to show what they did; these finish and show it within one second.
 QUICK = {"total_s": "3", "server_timeout_s": "1", "lag_s": "1"}
 
@@ -44,18 +45,40 @@ def write_secrets(file: Path, tools: Sequence[Any]) -> None:
         json.dump(secrets, out)
 
 
+def _end_with_input(over: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        over.set()
+
+
+def describe(home: Path, tools: Sequence[Any]) -> None:
+    """Write what `python -m lifecyclehub.sandbox` needs to act in the tools, and their secrets."""
+    write_secrets(home / CREDENTIALS, tools)
+    facts = {tool.name: {**described(tool), "acts": {name: _told(act) for name, act in tool.acts.items()}} for tool in tools}
+    (home / DESCRIPTION).write_text(json.dumps(facts), "utf-8")
+
+
+def _told(act: Callable[..., Any]) -> list[str]:
+    """Give how an act is typed, and what it does."""
+    typed = []
+    for one in inspect.signature(act).parameters.values():
+        if one.kind is inspect.Parameter.VAR_KEYWORD:
+            typed.append("field=…")
+        else:
+            typed.append(f"{one.name}=…" if one.default is inspect.Parameter.empty else f"[{one.name}=…]")
+    return [" ".join(typed), (inspect.getdoc(act) or "").partition("\n")[0]]
+
+
 async def serve(home: Path) -> None:
     """Run the tools until told to stop."""
-    home.mkdir(parents=True, exist_ok=True)
     tools: list[Tool] = [HubSpotTool(home), AsanaTool(home), ZendeskTool(home), Xero(home)]
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
-    loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1024) or over.set())
+    loop.add_reader(sys.stdin.fileno(), _end_with_input, over)
     for tool in tools:
         await tool.start()
-    write_secrets(home / CREDENTIALS, tools)
+    describe(home, tools)
     print(json.dumps({"tools": {tool.name: described(tool) for tool in tools}, "credentials": CREDENTIALS}), flush=True)
     await over.wait()
     await asyncio.gather(*(tool.stop() for tool in tools))
@@ -65,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m lifecyclehub.sandbox.serve", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="where the tools keep their history files")
-    asyncio.run(serve(parser.parse_args(arguments).home))
+    home: Path = parser.parse_args(arguments).home
+    home.mkdir(parents=True, exist_ok=True)
+    asyncio.run(serve(home))
     return 0
 
 

@@ -20,10 +20,14 @@ _UNDER_WAY = {
     "effects in doubt": "SELECT count(*) FROM effect WHERE state = 'in doubt'",
 }
 _WAITING = (
-    "SELECT name || ' ' || item || ': ' || state || ', ' || coalesce(reason, '') || ', ' || coalesce(detail, '') FROM effect"
-    " WHERE state NOT IN ('done', 'cancelled') ORDER BY id LIMIT 8",
-    "SELECT kind || ' ' || record_id || ': ' || state || ', ' || coalesce(reason, '') || ', ' || coalesce(detail, '') FROM notice"
-    " WHERE state IN ('open', 'held', 'parked') ORDER BY id DESC LIMIT 8",
+    """
+    SELECT name || ' ' || item || ': ' || state || ', ' || coalesce(reason, '') || ', ' || coalesce(detail, '') FROM effect
+    WHERE state NOT IN ('done', 'cancelled') ORDER BY id LIMIT 8
+    """,
+    """
+    SELECT kind || ' ' || record_id || ': ' || state || ', ' || coalesce(reason, '') || ', ' || coalesce(detail, '') FROM notice
+    WHERE state IN ('open', 'held', 'parked') ORDER BY id DESC LIMIT 8
+    """,
     "SELECT 'delivery ' || id || ': ' || state || ', ' || coalesce(reason, '') FROM delivery WHERE state != 'split' LIMIT 4",
 )
 
