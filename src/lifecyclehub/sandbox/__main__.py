@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import inspect
 import json
 import signal
 import sys
@@ -39,6 +38,7 @@ class Mistyped(Exception):
 async def _serve(home: Path) -> None:
     from lifecyclehub.sandbox.asana import AsanaTool  # who only acts in a tool need not wait for the servers to load
     from lifecyclehub.sandbox.hubspot import HubSpotTool
+    from lifecyclehub.sandbox.serve import describe
     from lifecyclehub.sandbox.xero import Xero
     from lifecyclehub.sandbox.zendesk import ZendeskTool
 
@@ -48,32 +48,13 @@ async def _serve(home: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     for tool in tools:
         await tool.start()
-    _describe(home, tools)
+    describe(home, tools)
     print("Four simulated tools are running until you press Ctrl-C:")
     for tool in tools:
         print(f"  {tool.name:<8} {tool.base_url()}")
     print(f"What happens in them is kept in {home}/.", flush=True)
     await over.wait()
     await asyncio.gather(*(tool.stop() for tool in tools))
-
-
-def _describe(home: Path, tools: Sequence[Tool]) -> None:
-    from lifecyclehub.sandbox.serve import described, write_secrets
-
-    write_secrets(home / CREDENTIALS, tools)
-    facts = {tool.name: {**described(tool), "acts": {name: _told(act) for name, act in tool.acts.items()}} for tool in tools}
-    (home / DESCRIPTION).write_text(json.dumps(facts), "utf-8")
-
-
-def _told(act: Callable[..., Any]) -> list[str]:
-    """Give how an act is typed, and what it does."""
-    named = []
-    for one in inspect.signature(act).parameters.values():
-        if one.kind is inspect.Parameter.VAR_KEYWORD:
-            named.append("field=…")
-        else:
-            named.append(f"{one.name}=…" if one.default is inspect.Parameter.empty else f"[{one.name}=…]")
-    return [" ".join(named), (inspect.getdoc(act) or "").partition("\n")[0]]
 
 
 # --- people in them ---------------------------------------------------------------------------------------------------
