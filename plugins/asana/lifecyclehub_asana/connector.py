@@ -122,7 +122,7 @@ class Asana(Connector):
             return []
         if not isinstance(body, dict) or not isinstance(body.get("events"), list):
             raise ValueError("an Asana delivery is an object with a list of events")  # noqa: TRY004 (a wrong value of theirs)
-        return [_notice(event) for event in body["events"]]
+        return [_notice(event, position) for position, event in enumerate(body["events"])]
 
     async def accounts(self, call: Call) -> Sequence[Account]:
         reply = await call.send(Request(method="GET", path=path("users", "me"), query=(("opt_fields", "name,workspaces.name"),)))
@@ -160,11 +160,12 @@ class Asana(Connector):
         await hooks.unsubscribe(call, subscription.id)
 
 
-def _notice(event: Any) -> Notice:
-    resource, user = event["resource"], event.get("user")
-    kind, gid = resource["resource_type"], resource["gid"]
+def _notice(event: Any, position: int) -> Notice:
+    """Make the notice of one event; what names no resource is one of the kind asana.unreadable and spoils no neighbour."""
+    resource, user = (event.get("resource"), event.get("user")) if isinstance(event, dict) else (None, None)
+    kind, gid = (resource.get("resource_type"), resource.get("gid")) if isinstance(resource, dict) else (None, None)
     if not is_gid(kind) or not is_gid(gid):
-        raise ValueError("an event of Asana's names no resource")
+        return Notice(kind="asana.unreadable", record_id=f"event-{position}")
     actor = user.get("gid") if isinstance(user, dict) else None  # what Asana does by itself has no user
     return Notice(
         kind=f"asana.{kind}",

@@ -48,14 +48,18 @@ class TestReading:
     def test_a_heartbeat_gives_no_notices(self, body: Any) -> None:
         assert list(ASANA.read(delivered(body))) == []
 
-    @pytest.mark.parametrize("body", [[], "events", {"event": []}, {"events": {}}, {"events": [{"action": "changed"}]}])
+    @pytest.mark.parametrize("body", [[], "events", {"event": []}, {"events": {}}])
     def test_a_delivery_of_another_shape_is_an_error_and_never_nothing(self, body: Any) -> None:
         with pytest.raises((ValueError, LookupError, TypeError)):
             list(ASANA.read(delivered(body)))
 
-    def test_an_event_without_an_id_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match="names no resource"):
-            list(ASANA.read(delivered({"events": [{"resource": {"gid": None, "resource_type": "project"}}]})))
+    @pytest.mark.parametrize(
+        "bad", [{"resource": {"gid": None, "resource_type": "project"}}, {"action": "changed"}, {"resource": 7}, "event", None]
+    )
+    def test_an_event_that_names_no_resource_is_kept_as_unreadable_and_spoils_no_neighbour(self, bad: Any) -> None:
+        good = {"resource": {"gid": "1", "resource_type": "project"}, "action": "changed"}
+        found = ASANA.read(delivered({"events": [bad, good]}))
+        assert [(one.kind, one.record_id) for one in found] == [("asana.unreadable", "event-0"), ("asana.project", "1")]
 
 
 class TestFetching:

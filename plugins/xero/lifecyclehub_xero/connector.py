@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from lifecyclehub.connector import (
     CONTRACT_VERSION,
@@ -165,7 +165,7 @@ class Xero(Connector):
         Entries have no id. Their sequence numbers begin anew with a new webhook, so they are no key: a notice that
         looks like an old one would be lost.
         """
-        return [_notice(entry) for entry in delivery.json["events"] or ()]
+        return [_notice(entry, position) for position, entry in enumerate(delivery.json["events"] or ())]
 
     async def accounts(self, call: Call) -> Sequence[Account]:
         """List the organisations, with the base currency of each; practices and the like are left out."""
@@ -251,16 +251,23 @@ class Xero(Connector):
         return Health(ok=True, reason="Xero tells about webhooks only at developer.xero.com, and by e-mail when it stops them.")
 
 
-def _notice(entry: Mapping[str, Any]) -> Notice:
-    category, record_id, organisation = entry["eventCategory"], entry["resourceId"], entry["tenantId"]
-    if not all(isinstance(text, str) and text for text in (category, record_id, organisation)):
-        raise ValueError("an entry without eventCategory, resourceId or tenantId")
+def _notice(entry: Any, position: int) -> Notice:
+    """Make the notice of one entry; one that lacks its members is of the kind xero.unreadable and spoils no neighbour."""
+    given = entry if isinstance(entry, Mapping) else {}
+    category, record_id, organisation = (given.get(name) for name in ("eventCategory", "resourceId", "tenantId"))
+    if not (_is_text(category) and _is_text(record_id) and _is_text(organisation)):
+        account = organisation if _is_text(organisation) else None
+        return Notice(kind="xero.unreadable", record_id=f"entry-{position}", account=account)
     return Notice(
         kind=CATEGORIES.get(category, f"xero.{category.lower()}"),
         record_id=record_id,
         account=organisation,
         at=moment(entry.get("eventDateUtc")),
     )
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value)
 
 
 def _swept(kind: str, item: Mapping[str, Any], account: str) -> Notice:

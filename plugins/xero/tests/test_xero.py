@@ -95,10 +95,13 @@ def read(body: Any) -> list[Notice]:
     return list(xero.read(delivery))
 
 
-def test_an_entry_without_an_id_is_no_notice_of_nothing() -> None:
-    entry = {"eventCategory": "INVOICE", "resourceId": None, "tenantId": ORG}
-    with pytest.raises(ValueError, match="without eventCategory"):
-        read({"events": [entry]})
+@pytest.mark.parametrize(
+    "bad", [{"eventCategory": "INVOICE", "resourceId": None, "tenantId": ORG}, {"tenantId": ORG}, "entry", None]
+)
+def test_an_entry_without_an_id_is_kept_as_unreadable_and_spoils_no_neighbour(bad: Any) -> None:
+    good = {"eventCategory": "INVOICE", "resourceId": "1", "tenantId": ORG}
+    found = read({"events": [bad, good]})
+    assert [(one.kind, one.record_id) for one in found] == [("xero.unreadable", "entry-0"), ("xero.invoice", "1")]
 
 
 def test_a_body_without_a_list_of_events_is_not_taken_for_an_intent_to_receive() -> None:
