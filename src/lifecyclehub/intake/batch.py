@@ -74,7 +74,7 @@ class Batch:
         everything = [one for top in observations for one in (top, *top.related)]
         keys = {one.key for one in everything}
         keys |= {(one.connection, one.kind, one.into) for one in everything if one.into}
-        self.links: dict[RecordKey, Row] = {_key(row): row for row in records(conn, tables.link, keys)}
+        self.links: dict[RecordKey, Row] = {_key(row): row for row in records(conn, tables.link, keys, lock=True)}
         self.mirrors: dict[RecordKey, dict[str, Row]] = {}
         for row in records(conn, tables.mirror, keys):
             self.mirrors.setdefault(_key(row), {})[row["field"]] = row
@@ -92,6 +92,11 @@ class Batch:
         self._new_identities: dict[tuple[str, str], str] = {}
         self.touched: set[str] = set()  # engagements to be decided on
         self.touched_clients: set[str] = set()
+
+    def load_links(self, keys: Iterable[RecordKey]) -> None:
+        """Read links again that were not there, or nobody's, a moment ago."""
+        for row in records(self.conn, tables.link, set(keys), lock=True):
+            self.links[_key(row)] = row
 
     # --- things -------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ class Matcher:
         batch.load_identities([key for one in everything if one.fills for key in identity_keys(one.fills, one.values)])
         unlinked = [one for one in observations if (batch.links.get(one.key) or {}).get("thing") is None]
         self._creates = self._load_creates({one.connection for one in unlinked})
+        if batch.conn.dialect.name != "sqlite":
+            batch.load_links(one.key for one in unlinked)  # a receipt may have linked one before the look at the creates
         markers = {one.marker for one in unlinked if one.marker}
         self._marked = {row["marker"]: row for row in rows(batch.conn, tables.effect, "marker", markers)}
 
@@ -35,9 +37,11 @@ class Matcher:
         effect = tables.effect
         if not connections:
             return []
+        # The lock keeps a receipt waiting: what is held here for its effect is there when it lets go of it.
         statement = select(effect.c.id, effect.c.connection, effect.c.creates, effect.c.claimed_at, effect.c.marker).where(
             tables.UNCERTAIN_EFFECT, effect.c.connection.in_(sorted(connections)), effect.c.creates.is_not(None)
         )
+        statement = statement.order_by(effect.c.id).with_for_update(read=True)  # which SQLite, with its one writer, leaves out
         return [dict(row) for row in self._batch.conn.execute(statement).mappings()]
 
     def open_create(self, seen: Observation, link: Row | None) -> str | None:
