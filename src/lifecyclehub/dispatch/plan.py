@@ -28,7 +28,7 @@ from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all, insert_new
 
 _effect = tables.effect
-_COLUMNS = ("state", "reason", "detail", "connection", "target", "creates", "done_at", "not_before")
+_COLUMNS = ("state", "reason", "detail", "connection", "target", "creates", "done_at", "not_before", "cause_kind", "cause")
 _MOVE = (
     update(_effect)
     .where(_effect.c.id == bindparam("which"), or_(*(_effect.c.state == one for one in (*WAITING, "cancelled"))))
@@ -57,7 +57,8 @@ class Planner:
         for state in states:
             for kind in _KINDS:
                 for thing in state.things(kind):
-                    self._subject(Subject(kind, thing, state))
+                    if not state.gone(kind, thing["id"]):
+                        self._subject(Subject(kind, thing, state))
             prepared += self.advance(state, [row for row in state.effects.values() if row["state"] in WAITING])
         return prepared
 
@@ -104,6 +105,7 @@ class Planner:
             if row is None:
                 self._add(one, subject, at)
             elif row["state"] == "cancelled" and row["reason"] != BY_A_PERSON:
+                row |= {"cause_kind": subject.kind, "cause": subject.id}
                 self._move(row, Left("planned"))
 
     def _acting(self, view: View) -> Any:

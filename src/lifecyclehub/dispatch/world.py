@@ -34,6 +34,6 @@ def subject_of(state: State, row: Row) -> Subject | None:
     """Give the subject whose state made an effect due, None when it is not there any more."""
     for kind, thing in ((row["cause_kind"], row["cause"]), (row["subject_kind"], row["subject"])):
         found = next((one for one in state.things(kind) if one["id"] == thing), None)
-        if found is not None:
+        if found is not None and not state.gone(kind, found["id"]):
             return Subject(kind, found, state)
     return None

@@ -89,6 +89,10 @@ class State:
         alive = [one for one in self.links.get((kind, thing), []) if one["deleted_at"] is None and one["merged_into"] is None]
         return next((one for one in alive if connection is None or one["connection"] == connection), None)
 
+    def gone(self, kind: str, thing: str) -> bool:
+        """Tell whether a thing was deleted in every tool that knew it."""
+        return bool(self.links.get((kind, thing))) and self.linked(kind, thing) is None
+
 
 def load_states(conn: Connection, engagements: Collection[str], *, lock: bool = False) -> dict[str, State]:
     """Give the state of each engagement by its id. `lock` keeps other writers off them until the commit."""
@@ -152,17 +156,20 @@ def _spread_links(conn: Connection, states: Mapping[str, State]) -> None:
             state.links.setdefault((one["thing_kind"], one["thing"]), []).append(one)
 
 
-def records(conn: Connection, table: Table, keys: Collection[tuple[str, str, str]]) -> list[Row]:
-    """Give the rows of records named by (connection, kind, record id), from the table's primary key."""
+def records(conn: Connection, table: Table, keys: Collection[tuple[str, str, str]], *, lock: bool = False) -> list[Row]:
+    """Give the rows of records named by (connection, kind, record id), from the table's primary key; `lock` as in `rows`."""
     groups: dict[tuple[str, str], set[str]] = {}
     for connection, kind, record_id in keys:
         groups.setdefault((connection, kind), set()).add(record_id)
     found: list[Row] = []
-    statement = _record_statements.get(table.name)
+    lock = lock and conn.dialect.name != "sqlite"
+    statement = _record_statements.get((table.name, lock))
     if statement is None:
         wanted = table.c.record_id.in_(bindparam("wanted", expanding=True))
         statement = select(table).where(table.c.connection == bindparam("one"), table.c.kind == bindparam("sort"), wanted)
-        _record_statements[table.name] = statement
+        if lock:
+            statement = statement.order_by(table.c.record_id).with_for_update()
+        _record_statements[table.name, lock] = statement
     for (connection, kind), ids in sorted(groups.items()):
         ordered = sorted(ids)
         for start in range(0, len(ordered), _CHUNK):
@@ -188,4 +195,4 @@ def keyed(conn: Connection, keys: Collection[tuple[str, str]]) -> list[Row]:
 _KEYED = select(tables.identity_key).where(
     tables.identity_key.c.kind == bindparam("sort"), tables.identity_key.c.value.in_(bindparam("wanted", expanding=True))
 )
-_record_statements: dict[str, Any] = {}
+_record_statements: dict[tuple[str, bool], Any] = {}
