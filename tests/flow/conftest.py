@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.world import World, world
+from tests.support.world import World, t, world
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
@@ -26,3 +26,5 @@ async def w(shared_world: World) -> AsyncIterator[World]:
     yield shared_world
     for tool in shared_world.tools:
         await shared_world.misbehave(tool, faults=[], hooks={}, lag_s=0)
+        if shared_world.rows(t.connection, id=f"con_{tool}", state="paused"):
+            await shared_world.set_connection(tool, state="active", reason=None)

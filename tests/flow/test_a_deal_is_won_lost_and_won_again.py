@@ -31,7 +31,7 @@ async def test_won_lost_and_won_in_one_breath_has_one_project(w: World) -> None:
 
 
 async def test_a_deal_lost_before_its_project_was_begun_cancels_it_and_the_same_key_comes_back(w: World) -> None:
-    await w.set_connection("asana", state="paused", reason="for this story")
+    await w.pause("asana")
     ids = await w.win()
     await w.quiet()
     planned = {row["key"]: row["state"] for row in w.rows(t.effect)}
@@ -41,7 +41,7 @@ async def test_a_deal_lost_before_its_project_was_begun_cancels_it_and_the_same_
     await w.act("hubspot", "lose_deal", deal=ids["deal"])
     await w.quiet()
     assert {row["state"] for row in w.rows(t.effect)} == {"cancelled"}
-    await w.set_connection("asana", state="active", reason=None)
+    await w.resume("asana")
     await w.quiet()
     assert w.made("asana", "project") == []
 

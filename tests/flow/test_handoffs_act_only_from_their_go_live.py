@@ -58,11 +58,11 @@ async def test_handoffs_begin_off_and_leave_the_facts_of_that_time_alone_unless_
 async def test_switching_off_holds_what_was_not_begun_and_switching_on_lets_it_go(tmp_path: Path, database_url: str) -> None:
     async with world(tmp_path, database_url, on=(WON,)) as w:
         since = w.rows(t.handoff, id=WON)[0]["go_live"]
-        await w.set_connection("asana", state="paused", reason="for this story")
+        await w.pause("asana")
         await w.win()
         await w.quiet()
         await w.switch(WON, "off")
-        await w.set_connection("asana", state="active", reason=None)
+        await w.resume("asana")
         await w.quiet()
         assert {(row["state"], row["reason"]) for row in w.rows(t.effect)} == {("held", "stopped")}
         assert w.writes() == 0

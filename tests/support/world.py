@@ -30,6 +30,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, Table, func, select, update
 from starlette.applications import Starlette
 
+from lifecyclehub.admin.connections import named_connection, new_credentials, pause_connection, resume_connection
 from lifecyclehub.admin.setup import init_home
 from lifecyclehub.connector import Endpoint, Subscription
 from lifecyclehub.hub import Hub
@@ -314,6 +315,21 @@ class World:
             columns["settings"] = {**row["settings"], **settings}
         await self.change(update(t.connection).where(t.connection.c.id == f"con_{tool}").values(**columns))
 
+    async def pause(self, tool: str) -> None:
+        """Pause a connection, as its command does."""
+        await pause_connection(self.hub, await named_connection(self.hub, tool))
+        await self.hub.look_for_changes()
+
+    async def resume(self, tool: str) -> None:
+        """Let a paused connection go on."""
+        await resume_connection(self.hub, await named_connection(self.hub, tool))
+        await self.hub.look_for_changes()
+
+    async def new_credentials(self, tool: str) -> None:
+        """Enter a tool's present credentials for its connection."""
+        await new_credentials(self.hub, await named_connection(self.hub, tool), dict(credentials_of(self.tools[tool])))
+        await self.hub.look_for_changes()
+
     # --- waiting --------------------------------------------------------------------------------------------------------
 
     def at_rest(self) -> bool:
@@ -505,9 +521,15 @@ def _connection(
         _signing(conn, vault, endpoint, tool.signing_secret, now)
 
 
+def credentials_of(tool: Any) -> Mapping[str, str]:
+    """Give a tool's present credentials."""
+    found: Mapping[str, str] = tool.credentials
+    return found
+
+
 def tokens_of(tool: Any) -> Tokens:
     """Give a tool's present credentials as a grant keeps them."""
-    return Tokens(secrets={name: SecretStr(value) for name, value in tool.credentials.items()})
+    return Tokens(secrets={name: SecretStr(value) for name, value in credentials_of(tool).items()})
 
 
 def _signing(conn: Connection, vault: Vault, endpoint: str, secret: str, now: datetime) -> None:
