@@ -30,6 +30,7 @@ from lifecyclehub.web.wire import BoundedHttp
 
 _TRIED_PORTS = 100
 _GRACE_S = 10
+_BACKLOG = 2048
 
 
 def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -137,6 +138,7 @@ def _listen(host: str, port: int) -> socket.socket | None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # only then is the port ours: two that are bound and start together would both go on
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
