@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import socket
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ from lifecyclehub.sandbox.installation import connect, fresh_home
 from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools
 from lifecyclehub.sandbox.story import checklist, quiet
 from lifecyclehub.sandbox.watch import Watch
+from lifecyclehub.settings import write_settings
 
 QUIET_S = 90.0
 LATEST_KILL_S = 1.6  # after a burst: most of its work is over by then
@@ -164,6 +166,13 @@ class Kills:
         quiet(self.tools, self.watch, QUIET_S)
 
 
+def _own_port() -> int:
+    """Give a free port where no other hub looks for one: while ours is dead, nobody else must take it."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
 def _domain(client: str) -> str:
     return f"{client.lower().replace(' ', '-')}.example"
 
@@ -187,6 +196,7 @@ def run(home: Path, given: argparse.Namespace) -> int:
     """Set up, run all rounds, send everything again, and say what came of it."""
     print(f"{given.kills} kills, seed {given.seed}, {given.deals} clients a round")
     fresh_home(home)
+    write_settings(home, {"port": _own_port()})
     tools = Tools(home / "tools", home / "tools.log")
     hub = HubProcess(home, home / "hub.log")
     try:

@@ -127,7 +127,7 @@ class HubProcess:
             if not self.running:
                 raise DidNotHappen(f"the hub ended while starting; the end of {self.log}:\n{self.last_words()}")
             port = read_settings(self.home).port
-            if port is None:
+            if port is None or not self._has_the_home():
                 return None
             address = f"http://127.0.0.1:{port}"
             with contextlib.suppress(httpx.HTTPError):
@@ -136,6 +136,11 @@ class HubProcess:
             return None
 
         return wait_for("the hub's readiness", look, START_S, lambda: f"The end of {self.log}:\n{self.last_words()}")
+
+    def _has_the_home(self) -> bool:
+        """Tell whether it is this process that works on the home; another hub may answer at the same port."""
+        lock = self.home / "hub.lock"
+        return lock.exists() and lock.read_text("ascii") == str(self.pid)
 
     def last_words(self) -> str:
         """Give the end of its log."""
