@@ -122,6 +122,7 @@ class FerryVendor(Vendor):
         welcome = self.let_in(request)
         if self.meeting is not None and not welcome:
             await self.meeting.wait()
+            self.meeting = None
         if not welcome:
             self.turned_away += 1
             return said({}, 401)

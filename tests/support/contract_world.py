@@ -163,8 +163,9 @@ class ContractWorld:
         await self.start()
 
     async def quiet(self) -> None:
-        """Wait until nothing is under way."""
-        await self.hub.settled()
+        """Wait until nothing is under way; fail when that never comes."""
+        async with asyncio.timeout(60):
+            await self.hub.settled()
 
     async def pass_time(self, seconds: float, times: int = 1) -> None:
         """Let time pass, then do what it brings; `times` over."""
