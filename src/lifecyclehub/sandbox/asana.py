@@ -26,7 +26,7 @@ from lifecyclehub.sandbox.asana_shape import (
     refusal,
     unknown,
 )
-from lifecyclehub.sandbox.asana_state import Record, Shelf, State, bare
+from lifecyclehub.sandbox.asana_state import Record, Shelf, State, address, bare
 from lifecyclehub.sandbox.tool import Handler, Hook, Tool
 
 API = "/api/1.0"
@@ -350,13 +350,13 @@ class AsanaTool(Tool):
 
     async def create_project_by_hand(self, name: str, notes: str = "") -> Record:
         """Start a project without the hub."""
-        return _address(self._started(name, self.state.person, by="person", notes=notes))
+        return address(self._started(name, self.state.person, by="person", notes=notes))
 
     async def copy_project(self, project: str) -> Record:
         """Duplicate a project as Asana's menu does: its notes come along."""
         original = self.state.projects.get(project)
         name = f"Duplicate of {original['name']}"
-        return _address(self._started(name, self.state.person, by="person", notes=original["notes"]))
+        return address(self._started(name, self.state.person, by="person", notes=original["notes"]))
 
     async def delete_project(self, project: str) -> Record:
         """Delete a project."""
@@ -397,8 +397,4 @@ class AsanaTool(Tool):
     def _changed_by_hand(self, project: str, **data: Any) -> Record:
         record = self.state.projects.get(project)
         self._change(record, data, by="person")
-        return _address(record)
-
-
-def _address(project: Record) -> Record:
-    return {"id": project["gid"], "url": project["permalink_url"]}
+        return address(record)

@@ -24,6 +24,11 @@ def bare(record: Mapping[str, Any]) -> Record:
     return {"gid": record["gid"], "resource_type": record["resource_type"]}
 
 
+def address(project: Mapping[str, Any]) -> Record:
+    """Give what an act tells of a project: its id, and where a person opens it."""
+    return {"id": project["gid"], "url": project["permalink_url"]}
+
+
 @dataclass(slots=True)
 class Shelf:
     """All records of one type, in the order in which they were made."""

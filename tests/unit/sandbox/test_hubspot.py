@@ -23,6 +23,8 @@ from lifecyclehub.sandbox.hubspot import HubSpotTool
 from lifecyclehub.signatures import Secret, verify
 from lifecyclehub_hubspot import HubSpot
 
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
 pytestmark = pytest.mark.anyio
 
 CONNECTOR = HubSpot()
@@ -182,7 +184,7 @@ async def test_an_inquiry_rings_for_company_contact_and_deal_and_tells_no_values
 async def test_our_own_note_rings_too(tool: HubSpotTool, hub: Hub, call: HttpCall) -> None:
     made = await act(tool, "inquire", **INQUIRY)
     await hub.next()
-    await perform(call, "add_note", AddNote(deal=made["deal"], text="Project: https://projects.example/7"))
+    await perform(call, "add_note", AddNote(at=NOW, deal=made["deal"], text="Project: https://projects.example/7"))
     (notice,) = await hub.notices()
     assert (notice.kind, notice.record_id, notice.actor) == ("hubspot.deal", made["deal"], "INTEGRATION:1740025")
 
@@ -297,8 +299,8 @@ async def test_set_up_sees_the_account_and_every_pipeline_s_stages_by_label(call
 @pytest.mark.parametrize(
     ("name", "kind", "given"),
     [
-        ("add_note", "note", lambda deal: AddNote(deal=deal, text="Project: <new>\nhttps://projects.example/7")),
-        ("create_task", "task", lambda deal: CreateCrmTask(deal=deal, title="Call Ida", owner_email="astrid@northwind.example")),
+        ("add_note", "note", lambda deal: AddNote(at=NOW, deal=deal, text="Project: <new>\nhttps://projects.example/7")),
+        ("create_task", "task", lambda deal: CreateCrmTask(at=NOW, deal=deal, title="Call Ida", owner_email="astrid@northwind.example")),
     ],
 )
 async def test_an_activity_is_made_with_our_marker_and_found_again(
@@ -319,7 +321,7 @@ async def test_an_activity_is_made_with_our_marker_and_found_again(
 async def test_a_lost_answer_leaves_one_note_that_is_found(tool: HubSpotTool, call: HttpCall) -> None:
     made = await act(tool, "inquire", **INQUIRY)
     tool.misbehaviour.faults.append(Fault("lose_answer", path="/crm/v3/objects/notes$"))
-    value = AddNote(deal=made["deal"], text="Project: https://projects.example/7")
+    value = AddNote(at=NOW, deal=made["deal"], text="Project: https://projects.example/7")
     with pytest.raises(httpx.HTTPError):
         await perform(call, "add_note", value)
     action = CONNECTOR.about.action("add_note")
@@ -330,7 +332,7 @@ async def test_a_lost_answer_leaves_one_note_that_is_found(tool: HubSpotTool, ca
 
 async def test_a_look_up_that_fails_is_never_absent(tool: HubSpotTool, call: HttpCall) -> None:
     made = await act(tool, "inquire", **INQUIRY)
-    value, action = AddNote(deal=made["deal"], text="x"), CONNECTOR.about.action("add_note")
+    value, action = AddNote(at=NOW, deal=made["deal"], text="x"), CONNECTOR.about.action("add_note")
     assert action is not None
     await act(tool, "write_note", deal=made["deal"], text="Met at the fair.")
     for fault in (
@@ -348,7 +350,7 @@ async def test_a_look_up_that_fails_is_never_absent(tool: HubSpotTool, call: Htt
 async def test_what_is_new_stays_hidden_from_look_ups_while_the_tool_lags(tool: HubSpotTool, call: HttpCall) -> None:
     made = await act(tool, "inquire", **INQUIRY)
     tool.misbehaviour.lag_s = 60
-    value, action = AddNote(deal=made["deal"], text="x"), CONNECTOR.about.action("add_note")
+    value, action = AddNote(at=NOW, deal=made["deal"], text="x"), CONNECTOR.about.action("add_note")
     assert action is not None
     await perform(call, "add_note", value)
     assert await action.find(call, value, KEY) == Absent()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import time
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
@@ -136,14 +135,12 @@ async def test_a_dripping_reply_is_cut_at_the_total_deadline(sender: Client) -> 
         while True:
             writer.write(b".")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
 
     async with raw_server(talk) as base:
-        began = time.monotonic()
         with pytest.raises(TryAgain, match="did not answer within") as caught:
-            await sender.send(here(base, timeout_s=0.3), POST)
+            await sender.send(here(base, timeout_s=1.0), POST)
     assert caught.value.sent is True
-    assert time.monotonic() - began < 2
 
 
 async def test_waiting_for_a_free_connection_until_the_deadline_sent_nothing() -> None:
