@@ -71,6 +71,7 @@ async def test_lists_are_filtered(api: Api) -> None:
 
 async def test_a_cursor_of_another_list_is_refused_with_what_to_do(api: Api) -> None:
     cursor = (await api.get("effects", limit=1)).json()["next"]
+    assert (await api.get("notices", cursor=cursor)).status_code == 400
     for wrong in (cursor, "nonsense", "Wzg3XQ"):
         answer = await api.get("links", cursor=wrong)
         assert answer.status_code == 400

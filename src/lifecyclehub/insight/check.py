@@ -10,6 +10,8 @@ from typing import Final, Literal
 from lifecyclehub.insight.status import ConnectionStatus, EndpointStatus, HandoffStatus, Status
 
 _RECENT: Final = timedelta(days=1)
+_HEARD_TO: Final = timedelta(minutes=1)  # how exactly it is noted when an endpoint was heard
+BY_A_PERSON: Final = "by a person"
 _EXPIRES_SOON: Final = timedelta(days=2)
 
 
@@ -54,7 +56,9 @@ def _connectors(status: Status) -> Iterator[Problem]:
 def _connection(status: Status, one: ConnectionStatus) -> Iterator[Problem]:
     where = f"connection {one.name}"
     if one.state != "active":
-        mend = f"Renew its credentials with `lifecyclehub connections renew {one.name}`."
+        mend = f"Give new credentials with `lifecyclehub connections reauthorize {one.name}`."
+        if one.reason == BY_A_PERSON:
+            mend = f"Go on with `lifecyclehub connections resume {one.name}`."
         yield Problem(severity="wrong", where=where, what=f"it is paused: {one.reason or 'no reason is known'}.", mend=mend)
     if not one.listens and not one.polls:
         mend = "Let it poll, or give it a hook."
@@ -81,7 +85,7 @@ def _endpoint(status: Status, one: EndpointStatus) -> Iterator[Problem]:
     if not recent:
         return
     last = recent[0]
-    healthy = one.last_heard is not None and one.last_heard > last.at
+    healthy = one.last_heard is not None and one.last_heard + _HEARD_TO > last.at
     yield Problem(
         severity="look" if healthy else "wrong",
         where=f"endpoint {one.id} ({one.connector})",

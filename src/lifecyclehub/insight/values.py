@@ -190,12 +190,13 @@ def _notice_of(conn: Connection, snapshot: Row) -> Row | None:
 
 
 def _noticed(conn: Connection, snapshot: Row) -> Row | None:
+    """Give the last notice that was read before a look began; one of the same instant only where there is no other."""
     table = tables.notice
     statement = (
         select(table)
         .where(*(table.c[name] == snapshot[name] for name in ("connection", "kind", "record_id")))
         .where(table.c.kept_at <= snapshot["fetch_began"], table.c.state != "ignored")
-        .order_by(table.c.id.desc())
+        .order_by((table.c.kept_at == snapshot["fetch_began"]).asc(), table.c.id.desc())
         .limit(1)
     )
     row = conn.execute(statement).mappings().first()
