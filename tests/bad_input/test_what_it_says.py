@@ -1,4 +1,4 @@
-"""Readable, but not as it should be: unknown kinds, missing fields, unknown stages, amounts written for people, pages for JSON."""
+"""Readable, but not as it should be: unknown kinds, missing fields, unknown stages, amounts for people, pages for JSON."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ async def test_an_unknown_stage_parks_the_notice_and_names_the_stage_and_the_tab
     assert "hubspot/deal.toml" in notice["detail"]
 
 
-@pytest.mark.parametrize("amount", ["1.234,56", "1,234.56", "12 500", "€ 12", "twelve", "0x10", "1e3e4", "NaN", "--5", "１２"])
+@pytest.mark.parametrize(
+    "amount", ["1.234,56", "1,234.56", "12 500", "€ 12", "twelve", "0x10", "1e3e4", "NaN", "--5", "\uff11\uff12"]
+)
 async def test_an_amount_written_for_people_parks_the_notice_and_shows_it(h: Hall, amount: str) -> None:
     """Guessing which of the two marks is the decimal one would be wrong by a thousand."""
     async with h.undisturbed(*KEPT):

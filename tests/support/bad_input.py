@@ -119,6 +119,7 @@ class Vendors:
 
     router: respx.MockRouter
     deals: dict[str, Any] = field(default_factory=dict)
+    companies: dict[str, Any] = field(default_factory=dict)
     answers: dict[str, Callable[[httpx.Request], httpx.Response]] = field(default_factory=dict)
     made: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -140,8 +141,9 @@ class Vendors:
         if (other := self.answers.get("hubspot")) is not None:
             return other(request)
         *_, collection, record = request.url.path.split("/")
-        if collection == "deals" and (deal := self.deals.get(record)) is not None:
-            return deal if isinstance(deal, httpx.Response) else _json(deal)
+        shelf = {"deals": self.deals, "companies": self.companies}.get(collection, {})
+        if (found := shelf.get(record)) is not None:
+            return found if isinstance(found, httpx.Response) else _json(found)
         return httpx.Response(404, json={"status": "error", "message": "resource not found"})
 
     def _asana(self, request: httpx.Request) -> httpx.Response:

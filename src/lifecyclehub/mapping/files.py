@@ -128,11 +128,13 @@ def read_folder(folder: Traversable) -> dict[str, str]:
         if file.name.endswith(".toml") and not file.name.startswith(".") and file.is_file():
             data = file.read_bytes()
             if len(data) > _SIZE_CAP:
-                raise MappingError(f"has {len(data):,} bytes, {_SIZE_CAP:,} are allowed.", where=file.name)
+                raise MappingError(f"has {len(data):,} bytes, {_SIZE_CAP:,} are allowed.", where=f"{folder.name}/{file.name}")
             try:
                 texts[file.name] = data.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise MappingError(f"byte {error.start} is not UTF-8.", where=file.name, mend="Save it as UTF-8.") from error
+                raise MappingError(
+                    f"byte {error.start} is not UTF-8.", where=f"{folder.name}/{file.name}", mend="Save it as UTF-8."
+                ) from error
     return texts
 
 
