@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
 from lifecyclehub.admin.tokens import PREFIX
 from lifecyclehub.store import tables
+from lifecyclehub.web.api import act, look
+from lifecyclehub.web.api.examples import EXAMPLES
 from tests.web.conftest import Api, web
 
 pytestmark = pytest.mark.anyio
@@ -196,10 +200,20 @@ def _references(value: object) -> list[str]:
     return [found for one in value for found in _references(one)] if isinstance(value, list) else []
 
 
+def test_every_example_is_an_answer_that_could_be_given() -> None:
+    routes = {route.name: route for router in (act, look) for route in router.routes if isinstance(route, APIRoute)}
+    assert set(EXAMPLES) == set(routes)
+    for name, route in routes.items():
+        shape = TypeAdapter(route.response_model)
+        given = shape.dump_python(shape.validate_json(json.dumps(EXAMPLES[name])), mode="json")
+        assert given == EXAMPLES[name], name
+
+
 async def test_the_description_is_complete(api: Api) -> None:
     document = (await api.http.get("/api/v1/openapi.json")).json()
     schemas = document["components"]["schemas"]
     assert {reference.rpartition("/")[2] for reference in _references(document)} <= set(schemas)
     operations = [one for methods in document["paths"].values() for one in methods.values()]
     assert all(one["summary"] and one["description"] and one["tags"] and "401" in one["responses"] for one in operations)
+    assert all("example" in one["responses"]["200"]["content"]["application/json"] for one in operations)
     assert all(schemas[name].get("description") for name in schemas if not name.startswith("Page"))

@@ -18,6 +18,7 @@ from lifecyclehub.insight.details import NotKnown
 from lifecyclehub.insight.lists import UnknownCursor
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.web.answers import problem
+from lifecyclehub.web.api.examples import EXAMPLES
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
@@ -79,11 +80,12 @@ def handlers() -> dict[int | type[Exception], Handler]:
     return own | {RequestValidationError: _invalid, HTTPException: _refused, Exception: _failed}
 
 
-def may_fail(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe a route's problems for the OpenAPI document."""
+def answers(example: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe a route's answers for the OpenAPI document: an example by name, and the problems that there may be."""
     titles = {400: "Unknown cursor", 401: "No valid token", 404: "Not found", 409: "Not in this state", 422: "Cannot be taken"}
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {
+    good: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": EXAMPLES[example]}}}}
+    return good | {
         status: {"description": titles[status], "content": {"application/problem+json": {"schema": schema}}}
         for status in (401, 422, *statuses)
     }

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from lifecyclehub.admin.effects import Answer, AnswerEffects, Aside, ParkEffects
 from lifecyclehub.admin.replay import Replay, Replayed, Wanted
-from lifecyclehub.web.api.problems import may_fail
+from lifecyclehub.web.api.problems import answers
 from lifecyclehub.web.api.protect import hub_of, protected
 from lifecyclehub.web.api.shapes import EffectState, ParkInput, ReplayInput, UnparkInput
 
@@ -22,20 +22,22 @@ async def _replay(request: Request, wanted: Wanted) -> Replayed:
     return await hub.store.run(Replay(hub.rules, hub.clock), wanted)
 
 
-@router.post("/replay", responses=may_fail(404), summary="Look again at what came in")
+@router.post("/replay", responses=answers("replay", 404), summary="Look again at what came in")
 async def replay(request: Request, body: ReplayInput) -> Replayed:
     """Open notices or deliveries again: their records are fetched afresh within seconds, so what is true now counts."""
     wanted = Wanted(notices=body.notices, deliveries=body.deliveries, connection=body.connection, since=body.since)
     return await _replay(request, wanted)
 
 
-@router.post("/notices/{notice}/unpark", responses=may_fail(404), summary="Take a parked notice up again")
+@router.post("/notices/{notice}/unpark", responses=answers("unpark_notice", 404), summary="Take a parked notice up again")
 async def unpark_notice(request: Request, notice: str) -> Replayed:
     """Fetch the record of a parked notice afresh. One that is not parked is left, and `left` says why."""
     return await _replay(request, Wanted(notices=(notice,), only_parked=True))
 
 
-@router.post("/effects/{effect}/unpark", responses=may_fail(404, 409), summary="Say what becomes of a parked effect")
+@router.post(
+    "/effects/{effect}/unpark", responses=answers("unpark_effect", 404, 409), summary="Say what becomes of a parked effect"
+)
 async def unpark_effect(request: Request, effect: str, body: UnparkInput) -> EffectState:
     """Send it anew, name the record that is the one, or cancel it for good."""
     hub = hub_of(request)
@@ -44,7 +46,7 @@ async def unpark_effect(request: Request, effect: str, body: UnparkInput) -> Eff
     return EffectState(effect=effect, state=await hub.store.run(operation, word))
 
 
-@router.post("/effects/{effect}/park", responses=may_fail(404, 409), summary="Put an effect aside")
+@router.post("/effects/{effect}/park", responses=answers("park_effect", 404, 409), summary="Put an effect aside")
 async def park_effect(request: Request, effect: str, body: ParkInput) -> EffectState:
     """Keep an effect that was not sent yet from being sent, until a person unparks it."""
     hub = hub_of(request)

@@ -1,0 +1,286 @@
+"""Examples for the OpenAPI document, by operation: invented, and held against the answers' shapes by a test."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_CLIENT: Final = {
+    "id": "cli_1kjpwd7k8000400000000",
+    "name": "Orchard Tools",
+    "kind": "company",
+    "standing": "client",
+    "standing_since": "2026-03-02T09:00:01Z",
+    "currency": "EUR",
+    "created_at": "2026-02-01T08:00:03Z",
+}
+_ENGAGEMENT: Final = {
+    "id": "eng_1kjpwd7k8000000000000",
+    "client": _CLIENT["id"],
+    "title": "Shop rebuild",
+    "kind": "project",
+    "billing": "fixed",
+    "follows": None,
+    "stage": "delivery",
+    "stage_since": "2026-03-02T09:00:05Z",
+    "created_at": "2026-02-01T08:00:03Z",
+}
+_SOLD: Final = {"minor": 1200000, "currency": "EUR", "text": "12,000.00 EUR"}
+_PROJECT_LINK: Final = {
+    "connection": "con_1kjpwc0g0000000000000",
+    "kind": "asana.project",
+    "record_id": "1208400000005001",
+    "thing_kind": "project",
+    "thing": "pro_1kjpwd9hr000100000000",
+    "address": "https://app.asana.com/0/1208400000005001",
+    "version": None,
+    "changed_at": "2026-03-02T09:00:04Z",
+    "fetched_at": "2026-03-02T09:00:05Z",
+    "deleted_at": None,
+    "merged_into": None,
+}
+_EFFECT: Final = {
+    "id": "eff_1kjpwd7k8000800000000",
+    "key": "won-deal-starts-delivery/project/deal/dea_1kjpwd7k8000100000000//1",
+    "handoff": "won-deal-starts-delivery",
+    "name": "project",
+    "item": "",
+    "round": 1,
+    "role": "project",
+    "action": "create_project",
+    "subject_kind": "deal",
+    "subject": "dea_1kjpwd7k8000100000000",
+    "engagement": _ENGAGEMENT["id"],
+    "client": _CLIENT["id"],
+    "connection": _PROJECT_LINK["connection"],
+    "target": None,
+    "state": "done",
+    "reason": None,
+    "detail": None,
+    "revision": 1,
+    "attempts": 0,
+    "fact_at": "2026-03-02T08:59:58Z",
+    "planned_at": "2026-03-02T09:00:01Z",
+    "not_before": None,
+    "done_at": "2026-03-02T09:00:03Z",
+    "record_id": _PROJECT_LINK["record_id"],
+    "address": _PROJECT_LINK["address"],
+}
+_DELIVERY: Final = {
+    "id": "dlv_1kjpwd6m0000000000000",
+    "connector": "hubspot",
+    "connection": None,
+    "endpoint": "end_1kjpwc0g0000100000000",
+    "way": "webhook",
+    "door": "app",
+    "vendor_key": None,
+    "received_at": "2026-03-02T09:00:00Z",
+    "size": 312,
+    "state": "split",
+    "reason": None,
+}
+_NOTICE: Final = {
+    "id": "ntc_1kjpwd6m0000100000000",
+    "delivery": _DELIVERY["id"],
+    "position": 0,
+    "connector": "hubspot",
+    "connection": "con_1kjpwc0g0000200000000",
+    "account": "24810377",
+    "kind": "hubspot.deal",
+    "record_id": "9001",
+    "change": "changed",
+    "into": None,
+    "at": "2026-03-02T08:59:59Z",
+    "version": None,
+    "actor": None,
+    "state": "processed",
+    "reason": None,
+    "detail": None,
+    "attempts": 0,
+    "not_before": None,
+    "kept_at": "2026-03-02T09:00:00Z",
+    "done_at": "2026-03-02T09:00:01Z",
+}
+_LOOK: Final = {
+    "snapshot": "snp_1kjpwd7k8000600000000",
+    "connection": _NOTICE["connection"],
+    "kind": "hubspot.deal",
+    "record_id": "9001",
+    "address": "https://app.hubspot.com/contacts/24810377/record/0-3/9001",
+    "began_at": "2026-03-02T09:00:00Z",
+    "changed_at": "2026-03-02T08:59:58Z",
+    "mapping_version": "7c1d0c7be8a3",
+    "mapping_is_present": True,
+    "notice": _NOTICE["id"],
+    "delivery": _DELIVERY["id"],
+    "way": "webhook",
+    "received_at": "2026-03-02T09:00:00Z",
+}
+_CONNECTION: Final = {
+    "id": _PROJECT_LINK["connection"],
+    "name": "asana",
+    "connector": "asana",
+    "account_id": "1200000000000001",
+    "account_name": "Papaya Ltd",
+    "roles": ["project"],
+    "state": "active",
+    "reason": None,
+    "listens": True,
+    "polls": False,
+    "last_heard": "2026-03-02T09:00:04Z",
+    "last_sweep": "2026-03-02T08:50:00Z",
+    "next_sweep": "2026-03-02T09:05:00Z",
+    "subscriptions": [],
+}
+
+
+def _page(item: dict[str, Any]) -> dict[str, Any]:
+    return {"items": [item], "next": None}
+
+
+EXAMPLES: Final[dict[str, Any]] = {
+    "status": {
+        "status": {
+            "at": "2026-03-02T09:01:00Z",
+            "installation": "ins_1kjpwbzz0000000000000",
+            "outbound_allowed": True,
+            "connections": [_CONNECTION],
+            "endpoints": [],
+            "deliveries": [],
+            "notices": [],
+            "effects": [{"state": "parked", "reason": "refused", "count": 1, "oldest": "eff_1kjpwd7k8000d00000000"}],
+            "parked": [
+                {
+                    "id": "eff_1kjpwd7k8000d00000000",
+                    "what": "effect",
+                    "reason": "refused",
+                    "detail": "status 403: the app may not write notes",
+                }
+            ],
+            "handoffs": [],
+            "findings": [],
+            "connectors": [],
+        },
+        "problems": [
+            {
+                "severity": "wrong",
+                "where": "effects",
+                "what": "1 wait for a person, lately eff_1kjpwd7k8000d00000000: refused.",
+                "mend": "`lifecyclehub explain eff_1kjpwd7k8000d00000000` says what to do.",
+            }
+        ],
+    },
+    "connections": [_CONNECTION],
+    "clients": _page(_CLIENT),
+    "client": {
+        "client": _CLIENT,
+        "contacts": [
+            {"id": "con_1kjpwd7k8000500000000", "name": "Ada Quill", "email": "ada@orchard.example", "roles": ["primary"]}
+        ],
+        "identity_keys": [{"kind": "domain", "value": "orchard.example"}],
+        "engagements": [_ENGAGEMENT],
+        "tickets": [],
+        "open_tickets": 0,
+        "invoices": [],
+        "outstanding": [],
+        "links": [],
+    },
+    "engagements": _page(_ENGAGEMENT),
+    "engagement": {
+        "engagement": _ENGAGEMENT,
+        "client_name": _CLIENT["name"],
+        "money": {"sold": [_SOLD], "invoiced": [], "paid": [], "outstanding": [], "unbilled": []},
+        "deals": [],
+        "projects": [],
+        "tickets": [],
+        "invoices": [],
+        "links": [_PROJECT_LINK],
+        "timeline": [
+            {
+                "at": _EFFECT["done_at"],
+                "what": "effect",
+                "kind": "project.create_project",
+                "thing": _EFFECT["subject"],
+                "title": "Orchard Tools: Shop rebuild",
+                "state": "done",
+                "detail": None,
+                "tool": "asana",
+                "address": _PROJECT_LINK["address"],
+                "id": _EFFECT["id"],
+            }
+        ],
+    },
+    "deliveries": _page(_DELIVERY),
+    "delivery": {
+        "delivery": _DELIVERY,
+        "headers": {"content-type": "application/json"},
+        "body": '[{"objectId": 9001}]',
+        "body_hash": "a0" * 32,
+        "notices": [_NOTICE],
+    },
+    "notices": _page(_NOTICE),
+    "effects": _page(_EFFECT),
+    "effect": {
+        "effect": _EFFECT,
+        "advice": "Nothing to do: a done effect is final.",
+        "cause_kind": "deal",
+        "cause": _EFFECT["subject"],
+        "marker": "lh-4t9v2m7k1c",
+        "applied_set": "51f0a9d2c6e7",
+        "epoch": 1,
+        "claimed_at": "2026-03-02T09:00:02Z",
+        "deadline": "2026-03-02T09:00:32Z",
+        "input": {"name": "Orchard Tools: Shop rebuild"},
+        "request": {"method": "POST", "path": "/projects", "json": {"data": {"name": "Orchard Tools: Shop rebuild"}}},
+        "needs": [],
+        "attempts": [
+            {
+                "id": "att_1kjpwd9hr000000000000",
+                "revision": 1,
+                "epoch": 1,
+                "what": "sent",
+                "began_at": "2026-03-02T09:00:02Z",
+                "at": "2026-03-02T09:00:03Z",
+                "bytes_sent": True,
+                "handle": None,
+                "status": 201,
+                "reply": None,
+                "outcome": "Done",
+                "detail": None,
+            }
+        ],
+    },
+    "links": _page(_PROJECT_LINK),
+    "why": {
+        "asked": "dea_1kjpwd7k8000100000000:deal.status",
+        "kind": "field",
+        "id": "dea_1kjpwd7k8000100000000",
+        "title": "Shop rebuild",
+        "lines": ["deal.status is 'won': the record says so."],
+        "values": [
+            {
+                "path": "deal.status",
+                "value": "won",
+                "because": "the record says so.",
+                "look": _LOOK,
+                "file": "mappings/hubspot/deal.toml (default)",
+                "expression": "properties.dealstage",
+                "steps": ["lookup status"],
+                "raw": "closedwon",
+                "effect": None,
+            }
+        ],
+        "links": [],
+        "handoffs": [],
+        "effect": None,
+        "delivery": None,
+        "notices": [],
+    },
+    "replay": {
+        "notices": 12,
+        "deliveries": 0,
+        "left": [{"id": "ntc_1kjpwd6m0000300000000", "why": "it is worked on already."}],
+    },
+    "unpark_notice": {"notices": 1, "deliveries": 0, "left": []},
+    "unpark_effect": {"effect": "eff_1kjpwd7k8000d00000000", "state": "planned"},
+    "park_effect": {"effect": "eff_1kjpwd7k8000d00000000", "state": "parked"},
+}
