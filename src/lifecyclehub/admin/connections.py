@@ -14,6 +14,7 @@ from lifecyclehub.admin.endpoints import ByHandSteps, Subscribed, open_endpoint,
 from lifecyclehub.admin.stored import changed, endpoints_of, find_connection, nearest, refusals_of
 from lifecyclehub.connector import About, Account, Auth, Connector
 from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.insight.check import BY_A_PERSON
 from lifecyclehub.intake.notices import Release, release
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
@@ -40,7 +41,6 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
-PAUSED_BY_HAND = "by a person"
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def _renew(conn: Connection, item: _Renewed) -> int:
     conn.execute(update(tables.grant).where(tables.grant.c.id == item.grant).values(auth=item.auth))
     table = tables.connection
     paused = (table.c.grant == item.grant) & (table.c.state == "paused")
-    ours = paused & (table.c.reason.is_(None) | (table.c.reason != PAUSED_BY_HAND))
+    ours = paused & (table.c.reason.is_(None) | (table.c.reason != BY_A_PERSON))
     conn.execute(update(table).where(ours).values(state="active", reason=None))
     changed(conn)
     working = conn.execute(select(table.c.id).where(table.c.grant == item.grant, table.c.state == "active")).scalars()
@@ -318,7 +318,7 @@ async def new_credentials(hub: Hub, connection: Row, secrets: Mapping[str, str],
     return released
 
 
-async def pause_connection(hub: Hub, connection: Row, reason: str = PAUSED_BY_HAND) -> None:
+async def pause_connection(hub: Hub, connection: Row, reason: str = BY_A_PERSON) -> None:
     """Send and fetch nothing more for a connection; what arrives is kept and waits."""
     await hub.store.run(_pausing, (connection["id"], reason))
 

@@ -53,7 +53,7 @@ def _connection(conn: Connection, named: str | None) -> str | None:
 
 
 def _names(conn: Connection) -> dict[str | None, str]:
-    return dict(conn.execute(select(tables.connection.c.id, tables.connection.c.name)).tuples().all())
+    return {row.id: row.name for row in conn.execute(select(tables.connection.c.id, tables.connection.c.name))}
 
 
 # --- what came in -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -172,7 +173,8 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once all is closed; that is the end here
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    with contextlib.suppress(SystemExit):  # of a start that failed; what went wrong is told below
+        uvicorn.Server(config).run(sockets=[listener])
     for failure in failures:
         if isinstance(failure, ConfigurationError):
             tell(failure)

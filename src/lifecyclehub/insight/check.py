@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from lifecyclehub.insight.status import ConnectionStatus, EndpointStatus, HandoffStatus, Status
+from lifecyclehub.model.times import told
 
 _RECENT: Final = timedelta(days=1)
 _HEARD_TO: Final = timedelta(minutes=1)  # how exactly it is noted when an endpoint was heard
@@ -76,7 +77,7 @@ def _connection(status: Status, one: ConnectionStatus) -> Iterator[Problem]:
             what = f"its hook {hook.id} is {hook.state}: {hook.reason or 'no reason is known'}."
             yield Problem(severity="wrong", where=where, what=what, mend=mend)
         elif hook.expires_at is not None and hook.expires_at - status.at < _EXPIRES_SOON:
-            what = f"its hook {hook.id} ends {hook.expires_at.isoformat()}."
+            what = f"its hook {hook.id} ends {told(hook.expires_at)}."
             yield Problem(severity="look", where=where, what=what, mend=mend)
 
 
@@ -89,7 +90,7 @@ def _endpoint(status: Status, one: EndpointStatus) -> Iterator[Problem]:
     yield Problem(
         severity="look" if healthy else "wrong",
         where=f"endpoint {one.id} ({one.connector})",
-        what=f"a request was refused {last.at.isoformat()}: {last.reason}, {last.detail}",
+        what=f"a request was refused {told(last.at)}: {last.reason}, {last.detail}",
         mend=_MEND_REFUSAL.get(last.reason, "The sender must correct it; nothing of it was processed."),
     )
 

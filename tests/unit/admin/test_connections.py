@@ -150,7 +150,14 @@ async def test_exactly_the_asked_credentials_are_taken(tmp_path: Path, secrets: 
 
 async def held_notice(hub: Hub, connection: str) -> None:
     now = hub.clock.now()
-    delivery = {"id": hub.ids.new("dlv"), "connector": "hubspot", "way": "webhook", "door": "app", "headers": {}, "body": b""}
+    delivery: dict[str, Any] = {
+        "id": hub.ids.new("dlv"),
+        "connector": "hubspot",
+        "way": "webhook",
+        "door": "app",
+        "headers": {},
+        "body": b"",
+    }
     delivery |= {"body_hash": "", "received_at": now, "state": "split"}
     notice = {
         "id": hub.ids.new("ntc"),
