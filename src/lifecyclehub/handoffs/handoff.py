@@ -15,6 +15,7 @@ from lifecyclehub.handoffs.lifecycle import Lifecycle
 from lifecyclehub.mapping import Condition, Decision, Entry, Expression, Undecided
 from lifecyclehub.mapping.entries import shown
 from lifecyclehub.mapping.functions import instant_of
+from lifecyclehub.model.times import told
 
 Context: TypeAlias = Mapping[str, Any]
 Acting: TypeAlias = Callable[[str], Mapping[str, Any]]
@@ -178,7 +179,7 @@ class Handoff:
                 "baseline", f"{self.at.text} is unknown, so it may have been true before we looked: nothing acts on history."
             )
         if at < go_live:
-            return NotDue("before-go-live", f"it became true {at.isoformat()}, before the go-live {go_live.isoformat()}.")
+            return NotDue("before-go-live", f"it became true {told(at)}, before the go-live {told(go_live)}.")
         return Due(at)
 
     def plan(self, context: Context, acting: Acting | None = None, begun: Collection[str] = ()) -> list[PlannedEffect]:

@@ -12,6 +12,7 @@ from lifecyclehub.insight.advice import effect_advice
 from lifecyclehub.insight.view import Subject, View
 from lifecyclehub.insight.world import World
 from lifecyclehub.mapping import Undecided
+from lifecyclehub.model.times import told
 from lifecyclehub.rules import Rules
 from lifecyclehub.store.things import Row
 
@@ -82,7 +83,7 @@ def _why(world: World, handoff: Handoff, subject: Subject, view: View) -> Handof
 def _verdict(world: World, handoff: Handoff, view: View, state: str) -> tuple[str, str, datetime | None]:
     found = handoff.due(view.base, world.go_live(handoff.id))
     if isinstance(found, Due):
-        return "due", f"{handoff.when.text} holds, and became true {found.at.isoformat()}.", found.at
+        return "due", f"{handoff.when.text} holds, and became true {told(found.at)}.", found.at
     if isinstance(found, Undecided):
         return "undecided", found.reason, None
     if found.code == "off":

@@ -20,6 +20,7 @@ from lifecyclehub.insight.values import Values, ValueWhy
 from lifecyclehub.insight.view import Subject, stage_facts, standing_facts
 from lifecyclehub.insight.world import read_world
 from lifecyclehub.mapping import Undecided
+from lifecyclehub.model.times import told
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
@@ -176,11 +177,11 @@ class _Explainer:
         world = read_world(self._conn)
         handoff = self._rules.handoffs.handoff(row.handoff)
         switch = world.switches.get(row.handoff) or {"state": "off", "go_live": None}
-        since = f", acting since {switch['go_live'].isoformat()}" if switch["go_live"] else ""
+        since = f", acting since {told(switch['go_live'])}" if switch["go_live"] else ""
         rule = f"{handoff.title}: {handoff.when.text}" if handoff else "it is not in handoffs.toml any more"
         lines = [
             f"The handoff {row.handoff} ({switch['state']}{since}) planned it for {detail.cause_kind} {detail.cause}. {rule}.",
-            f"Its fact became true {row.fact_at.isoformat() if row.fact_at else 'at an unknown time'}.",
+            f"Its fact became true {told(row.fact_at) if row.fact_at else 'at an unknown time'}.",
             f"Its key is {row.key}: nothing else with this key is ever done.",
             f"It is {row.state}{_because(row.reason, row.detail)} {effect_advice(row.state, row.reason)}",
         ]
@@ -215,7 +216,7 @@ class _Explainer:
         row = detail.delivery
         came = f"at {row.endpoint}" if row.endpoint else f"by looking through {row.connection}"
         lines = [
-            f"It came from {row.connector} {row.received_at.isoformat()} ({row.way}, {came}), {row.size} bytes.",
+            f"It came from {row.connector} {told(row.received_at)} ({row.way}, {came}), {row.size} bytes.",
             f"It is {row.state}{_because(row.reason, None)} {delivery_advice(row.state)}",
             *(_notice_line(one) for one in detail.notices),
         ]
@@ -301,7 +302,7 @@ def _notice_line(one: NoticeItem) -> str:
 
 
 def _attempt_line(at: datetime, what: str, outcome: str, detail: str | None) -> str:
-    return f"{at.isoformat()}: {what}, {outcome}{_because(None, detail)}"
+    return f"{told(at)}: {what}, {outcome}{_because(None, detail)}"
 
 
 def _links_at(conn: Connection, address: str) -> tuple[str, str, str]:

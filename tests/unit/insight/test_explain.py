@@ -126,7 +126,7 @@ def test_an_effect_names_its_handoff_condition_time_key_and_attempts(story: Stor
     story.answer(prepared, Refused("the workspace is read-only"), status=403)
     said = why(story, prepared.effect)
     text = "\n".join(said.lines)
-    for part in (WON, "deal.status == 'won'", "2026-03-01T10:00:00", f"/{deal_of(story)}/", "the workspace is read-only"):
+    for part in (WON, "deal.status == 'won'", "2026-03-01 10:00:00 UTC", f"/{deal_of(story)}/", "the workspace is read-only"):
         assert part in text
     assert "Correct what it complains about" in text
     assert said.effect is not None
