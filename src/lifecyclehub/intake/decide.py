@@ -82,8 +82,7 @@ def decide(
     joined = join_waiting_tickets(conn, ids, now, engagements)
     states = load_states(conn, {*engagements, *joined}, lock=True)
     _free_charges(conn, states.values())
-    for state in states.values():
-        _scope_charges(conn, ids, state)
+    _scope_charges(conn, ids, states.values())
     _derive_stages(conn, rules, now, states)
     planner = Planner(conn, rules, read_world(conn), ids, now)
     ready = planner.decide(states.values())
@@ -108,25 +107,26 @@ def _free_charges(conn: Connection, states: Iterable[State]) -> None:
         conn.execute(_FREE, freed)
 
 
-def _scope_charges(conn: Connection, ids: Ids, state: State) -> None:
+def _scope_charges(conn: Connection, ids: Ids, states: Iterable[State]) -> None:
     """The agreed value of a won deal is one charge; it is due when the deal's project is closed."""
-    known = {row["source_id"]: row for row in state.charges if row["source_kind"] == "scope"}
-    billed = {line["charge"] for line in state.lines if line["live"]}
     new: list[Row] = []
     changed: list[Row] = []
-    for deal in state.deals:
-        charge = known.get(deal["id"])
-        wanted = _scope_of(state, deal)
-        if charge is None and wanted is not None:
-            charge = {"id": ids.new("chg"), "source_kind": "scope", "source_id": deal["id"], "part": "", **wanted}
-            state.charges.append(charge)
-            new.append(charge)
-        elif charge is not None and charge["id"] not in billed:
-            # Not won any more, or its value was taken away: what is not billed yet is not due either.
-            news = wanted if wanted is not None else {"due_at": None}
-            if any(charge[name] != value for name, value in news.items()):
-                charge |= news
-                changed.append(charge)
+    for state in states:
+        known = {row["source_id"]: row for row in state.charges if row["source_kind"] == "scope"}
+        billed = {line["charge"] for line in state.lines if line["live"]}
+        for deal in state.deals:
+            charge = known.get(deal["id"])
+            wanted = _scope_of(state, deal)
+            if charge is None and wanted is not None:
+                charge = {"id": ids.new("chg"), "source_kind": "scope", "source_id": deal["id"], "part": "", **wanted}
+                state.charges.append(charge)
+                new.append(charge)
+            elif charge is not None and charge["id"] not in billed:
+                # Not won any more, or its value was taken away: what is not billed yet is not due either.
+                news = wanted if wanted is not None else {"due_at": None}
+                if any(charge[name] != value for name, value in news.items()):
+                    charge |= news
+                    changed.append(charge)
     insert_new(conn, tables.charge, new)
     put_all(conn, tables.charge, changed)
 

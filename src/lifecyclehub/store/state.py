@@ -23,8 +23,15 @@ def rows(conn: Connection, table: Table, column: str, values: Collection[str], *
     found: list[Row] = []
     statement = _statement(table, column, lock=lock and conn.dialect.name != "sqlite")
     for start in range(0, len(wanted), _CHUNK):
-        found.extend(dict(row) for row in conn.execute(statement, {"wanted": wanted[start : start + _CHUNK]}).mappings())
+        found += _dicts(conn, statement, {"wanted": wanted[start : start + _CHUNK]})
     return found
+
+
+def _dicts(conn: Connection, statement: Any, values: Row) -> list[Row]:
+    """Read all rows at once; a dict of names and values is made faster than one of a row's own mapping."""
+    result = conn.execute(statement, values)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 _statements: dict[tuple[str, str, bool], Any] = {}
@@ -174,7 +181,7 @@ def records(conn: Connection, table: Table, keys: Collection[tuple[str, str, str
         ordered = sorted(ids)
         for start in range(0, len(ordered), _CHUNK):
             values = {"one": connection, "sort": kind, "wanted": ordered[start : start + _CHUNK]}
-            found.extend(dict(row) for row in conn.execute(statement, values).mappings())
+            found += _dicts(conn, statement, values)
     return found
 
 

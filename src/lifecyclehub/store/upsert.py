@@ -20,7 +20,10 @@ def _insert(conn: Connection, table: Table) -> Any:
 def insert_all(conn: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows with one executemany. All must have the same columns."""
     if rows:
-        conn.execute(table.insert(), list(rows))
+        key = ("", table.name, (), False)  # the same on both databases
+        if key not in _cache:
+            _cache[key] = table.insert()
+        conn.execute(_cache[key], list(rows))
 
 
 def insert_new(conn: Connection, table: Table, rows: Sequence[Row]) -> None:
