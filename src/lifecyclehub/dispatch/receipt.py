@@ -34,6 +34,7 @@ _COLUMNS = (
     "address",
     "done_at",
     "thing",
+    "unsure_since",
 )
 _WRITE = update(_effect).where(_effect.c.id == bindparam("which")).values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
 _HELD_FOR = select(tables.notice.c.id, tables.notice.c.reason).where(
@@ -111,9 +112,22 @@ class WriteReceipts:
                     "attempts": row["attempts"] + 1,
                 }
             case None:
-                row |= {"state": "held", "reason": "connection", "detail": one.detail, "not_before": None}
+                self._barred(one, row, now)
             case _:
                 self._not_done(one.outcome, row, now)
+
+    def _barred(self, one: Receipt, row: Row, now: datetime) -> None:
+        """Our credentials are refused: what was not done is held; what may have been done stays uncertain, and is asked after."""
+        if row["state"] == "in doubt":
+            self._cannot_tell(row, one.detail or "our credentials are refused", now)
+        elif row["handle"] is not None:
+            row |= {
+                "detail": one.detail,
+                "not_before": now + timedelta(seconds=self._check_after(row)),
+                "attempts": row["attempts"] + 1,
+            }
+        else:
+            row |= {"state": "held", "reason": "connection", "detail": one.detail, "not_before": None}
 
     def _not_done(self, outcome: Refused | Retry | Unknown | Absent | CannotTell, row: Row, now: datetime) -> None:
         match outcome:
@@ -123,6 +137,7 @@ class WriteReceipts:
                 self._again(row, reason, after, now)
             case Unknown(reason):
                 row |= {"state": "in doubt", "reason": "unknown outcome", "detail": reason, "not_before": now}
+                row["unsure_since"] = row["unsure_since"] or row["claimed_at"]
             case Absent():
                 self._absent(row, now)
             case CannotTell(reason):
@@ -168,7 +183,7 @@ class WriteReceipts:
         if row["reason"] == "exists already":
             row |= {"state": "parked", "reason": "refused", "not_before": None}
         else:  # proven: nothing was done
-            row |= {"state": "ready", "reason": "absence proven", "not_before": now}
+            row |= {"state": "ready", "reason": "absence proven", "not_before": now, "unsure_since": None}
 
     def _cannot_tell(self, row: Row, reason: str, now: datetime) -> None:
         first = row["first_failed_at"] or now
