@@ -1,0 +1,241 @@
+"""Step 5: a field against the mirror, a delete against an update, a record against an open create."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lifecyclehub.intake.batch import Batch
+from lifecyclehub.intake.fetch import gone
+from lifecyclehub.intake.news import genuine
+from lifecyclehub.intake.observation import Observation, Settled
+from lifecyclehub.intake.settle import Settle
+from lifecyclehub.messages import Document, Done
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.things import observed
+from lifecyclehub.store.upsert import insert_all
+from tests.support.story import Story, won_deal
+
+KEY = ("con_hubspot", "hubspot.deal", "9001")
+
+
+# --- the mirror ---------------------------------------------------------------------------------------------------------
+
+NEWS, NOTHING = {"deal.title": "now"}, {}
+
+# (seen before, sent by us) -> what is news when "now" is observed, and the mirror afterwards
+MIRROR: list[tuple[str | None, str | None, Mapping[str, Any], tuple[str, str | None]]] = [
+    (None, None, NEWS, ("now", None)),  # never seen
+    ("now", None, NOTHING, ("now", None)),  # as seen
+    ("before", None, NEWS, ("now", None)),  # changed there
+    ("before", "now", NOTHING, ("now", None)),  # ours came back: confirmed, once
+    (None, "now", NOTHING, ("now", None)),  # the same, of a record that we made
+    ("now", "ours", NOTHING, ("now", "ours")),  # ours is still on its way
+    ("before", "ours", NEWS, ("now", None)),  # somebody was quicker than ours
+]
+
+
+def settled_field(story: Story, before: str | None, sent: str | None, *, hub_owned: bool = False) -> tuple[Any, Any, list[Any]]:
+    """Observe "now"; gives the news, the mirror's row afterwards, and the findings."""
+    with story.engine.begin() as conn:
+        if before is not None or sent is not None:
+            text = {"seen": None if before is None else observed(before), "sent": None if sent is None else observed(sent)}
+            insert_all(
+                conn, t.mirror, [dict(zip(("connection", "kind", "record_id"), KEY, strict=True), field="deal.title", **text)]
+            )
+        one = Observation(
+            connection=KEY[0],
+            kind=KEY[1],
+            record_id=KEY[2],
+            fills="deal",
+            seen_at=story.clock.now(),
+            values={"deal.title": "now"},
+            hub_owned=frozenset({"deal.title"} if hub_owned else ()),
+        )
+        batch = Batch(conn, story.ids, story.clock.now(), [one])
+        news = genuine(batch, one, first=False)
+        batch.write()
+        findings = list(batch.findings)
+    (row,) = story.rows(t.mirror)
+    return news, (row["seen"], row["sent"]), findings
+
+
+@pytest.mark.parametrize(("before", "sent", "news", "after"), MIRROR)
+def test_a_field_against_the_mirror(story: Story, before: Any, sent: Any, news: Any, after: Any) -> None:
+    found, mirror, findings = settled_field(story, before, sent)
+
+    assert found == news
+    assert mirror == tuple(None if one is None else observed(one) for one in after)
+    assert findings == []
+
+
+def test_our_own_change_is_confirmed_only_once(story: Story) -> None:
+    settled_field(story, "before", "now")
+    with story.engine.begin() as conn:
+        conn.execute(t.mirror.delete())
+    found, _, _ = settled_field(story, "now", None)
+    assert found == {}
+
+
+@pytest.mark.parametrize(("before", "sent"), [("before", None), ("before", "ours")])
+def test_a_field_whose_word_is_ours_is_never_taken_over_and_a_change_of_it_is_shown(
+    story: Story, before: str, sent: str | None
+) -> None:
+    found, _, findings = settled_field(story, before, sent, hub_owned=True)
+
+    assert found == {}
+    assert [(one["kind"], one["about"]) for one in findings] == [("drift", 'deal.title="now"')]
+    assert observed(sent or before) in findings[0]["detail"]
+
+
+# --- records ------------------------------------------------------------------------------------------------------------
+
+
+def observation(story: Story, **more: Any) -> Observation:
+    values = {"deal.title": "Shop rebuild", "deal.status": "open"}
+    facts: dict[str, Any] = {"seen_at": story.clock.now(), "values": values, "document": {}, "fills": "deal", **more}
+    return Observation(connection=KEY[0], kind=KEY[1], record_id=KEY[2], **facts)
+
+
+def settle(story: Story, *observations: Observation) -> list[Settled]:
+    with story.engine.begin() as conn:
+        return Settle(story.ids, story.clock)(conn, observations)[1]
+
+
+def test_a_record_seen_twice_is_one_thing(story: Story) -> None:
+    assert [one.state for one in settle(story, observation(story))] == ["processed"]
+    story.clock.at += 1
+    assert [one.state for one in settle(story, observation(story), observation(story))] == ["processed", "processed"]
+
+    assert len(story.rows(t.deal)) == 1
+    assert len(story.rows(t.link)) == 1
+    assert len(story.rows(t.snapshot)) == 3, "each look is kept"
+
+
+def test_older_news_is_ignored_and_changes_nothing(story: Story) -> None:
+    settle(story, observation(story))
+    early = observation(story, seen_at=story.clock.now() - timedelta(seconds=5), values={"deal.title": "of yesterday"})
+
+    (found,) = settle(story, early)
+
+    assert (found.state, found.reason) == ("ignored", "older")
+    assert [row["title"] for row in story.rows(t.deal)] == ["Shop rebuild"]
+
+
+def test_a_payload_that_ties_is_looked_at_again_and_writes_nothing(story: Story) -> None:
+    settle(story, observation(story))
+    (found,) = settle(story, observation(story, fetched=False, values={"deal.title": "from the payload"}))
+
+    assert found.state == "look again"
+    assert [row["title"] for row in story.rows(t.deal)] == ["Shop rebuild"]
+
+
+def test_a_late_payload_does_not_bring_a_deleted_record_back(story: Story) -> None:
+    at = story.clock.now()
+    settle(story, observation(story, order="time", changed_at=at))
+    story.clock.at += 1
+    settle(story, gone(*KEY, story.clock.now(), ()))
+    deleted = story.rows(t.link)[0]["deleted_at"]
+
+    late = observation(story, order="time", changed_at=at + timedelta(hours=1), fetched=False)
+    assert [one.state for one in settle(story, late)] == ["look again"]
+    assert story.rows(t.link)[0]["deleted_at"] == deleted is not None
+
+    story.clock.at += 1
+    alive = observation(story, order="time", changed_at=at + timedelta(hours=1))
+    assert [one.state for one in settle(story, alive)] == ["processed"]
+    assert story.rows(t.link)[0]["deleted_at"] is None, "a fresh look that shows it alive"
+
+
+def test_a_look_that_found_nothing_but_began_before_one_that_found_it_is_older(story: Story) -> None:
+    began = story.clock.now()
+    story.clock.at += 1
+    settle(story, observation(story))
+
+    (found,) = settle(story, gone(*KEY, began, ()))
+
+    assert (found.state, found.reason) == ("ignored", "older")
+    assert story.rows(t.link)[0]["deleted_at"] is None
+
+
+def test_a_merged_record_hands_its_link_to_the_survivor(story: Story) -> None:
+    settle(story, observation(story))
+    (thing,) = story.rows(t.deal)
+    story.clock.at += 1
+
+    (found,) = settle(story, gone(*KEY, story.clock.now(), (), into="9002"))
+
+    assert (found.state, found.reason) == ("processed", "merged")
+    links = {row["record_id"]: row for row in story.rows(t.link)}
+    assert links["9001"]["merged_into"] == "9002"
+    assert links["9002"]["thing"] == thing["id"]
+    story.clock.at += 1
+    settle(story, replace(observation(story), record_id="9002"))
+    assert len(story.rows(t.deal)) == 1
+
+
+# --- our own record comes back ----------------------------------------------------------------------------------------
+
+
+def project(record_id: str, *, created: datetime | None, marker: str | None = None) -> Document:
+    data = {"gid": record_id, "name": "Shop rebuild", "completed": False, "created_at": created.isoformat() if created else None}
+    return Document(kind="asana.project", id=record_id, data=data, marker=marker, url=f"https://asana.example/{record_id}")
+
+
+def claimed_project(story: Story) -> dict[str, Any]:
+    story.switch("won-deal-starts-delivery")
+    (ready,) = story.see("hubspot", won_deal())
+    from lifecyclehub.dispatch.claim import TakeClaims
+    from lifecyclehub.dispatch.prepared import Claim
+
+    action = story.rules.action("asana", "create_project")
+    assert action is not None
+    request = action.render(action.input.model_validate(ready.input), ready.body, ready.key)
+    with story.engine.begin() as conn:
+        claim = Claim(prepared=ready, request=request, holder="hub", sending_s=30)
+        assert TakeClaims(story.ids, story.clock)(conn, [claim])[0].verdict == "go"
+    return story.rows(t.effect, id=ready.effect)[0]
+
+
+@pytest.mark.parametrize(
+    ("later_s", "marked", "held"),
+    [
+        (1, None, True),  # it may be what we are just creating
+        (None, None, True),  # a record of unknown time counts as after
+        (-60, None, False),  # it was there before
+        (1, "ours", True),
+        (1, "lh-0000000000", False),  # the marker of another effect
+    ],
+)
+def test_an_unlinked_record_waits_for_an_open_create_of_its_kind(
+    story: Story, later_s: int | None, marked: str | None, held: bool
+) -> None:
+    effect = claimed_project(story)
+    created = None if later_s is None else effect["claimed_at"] + timedelta(seconds=later_s)
+    marker = effect["marker"] if marked == "ours" else marked
+
+    story.see("asana", project("555", created=created, marker=marker))
+
+    notice = story.rows(t.notice, record_id="555")[0]
+    assert (notice["state"] == "held") is held
+    assert (notice["reason"] == f"waiting({effect['id']})") is held
+    assert len(story.rows(t.project)) == 0
+
+
+def test_a_record_with_our_marker_that_we_did_not_make_is_a_double_and_is_shown(story: Story) -> None:
+    story.switch("won-deal-starts-delivery")
+    (ready,) = story.see("hubspot", won_deal())
+    story.answer(ready, Done(record_id="555", url="https://asana.example/555"))
+    (effect,) = story.rows(t.effect, id=ready.effect)
+
+    story.see("asana", project("556", created=story.clock.now(), marker=effect["marker"]))
+
+    notice = story.rows(t.notice, record_id="556")[0]
+    assert (notice["state"], notice["reason"]) == ("parked", "double")
+    (finding,) = story.rows(t.finding, kind="double")
+    assert "555" in finding["detail"]
+    assert len(story.rows(t.project)) == 1
