@@ -110,7 +110,9 @@ def main() -> int:
         for verdict in pool.map(run, mutants):
             survivors += not verdict.killed
             word = "killed  " if verdict.killed else "SURVIVED"
-            print(f"{word} {verdict.mutant.promise:4} {verdict.mutant.name:45} {verdict.seconds:5.1f} s  {verdict.said}", flush=True)
+            print(
+                f"{word} {verdict.mutant.promise:4} {verdict.mutant.name:45} {verdict.seconds:5.1f} s  {verdict.said}", flush=True
+            )
     print(f"{len(mutants) - survivors} passed, {survivors} failed")
     return 1 if survivors else 0
 
