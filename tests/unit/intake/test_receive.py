@@ -35,11 +35,13 @@ class SlowStore:
     def __init__(self, error: Exception | None = None) -> None:
         self.commit = asyncio.Event()
         self.asked: list[Any] = []
+        self.was_asked = asyncio.Event()
         self.error = error
 
     async def run(self, operation: Any, item: Any) -> None:
         assert operation is keep
         self.asked.append(item)
+        self.was_asked.set()
         await self.commit.wait()
         if self.error is not None:
             raise self.error
@@ -66,8 +68,7 @@ def reception(store: Any, kept: list[Arrival]) -> Reception:
 async def test_a_delivery_is_answered_only_after_its_commit() -> None:
     store, kept = SlowStore(), []
     answering = asyncio.ensure_future(reception(store, kept).receive(INCOMING))
-    while not store.asked:
-        await asyncio.sleep(0)
+    await store.was_asked.wait()
     for _ in range(20):
         await asyncio.sleep(0)
     assert not answering.done()
