@@ -300,7 +300,11 @@ async def test_set_up_sees_the_account_and_every_pipeline_s_stages_by_label(call
     ("name", "kind", "given"),
     [
         ("add_note", "note", lambda deal: AddNote(at=NOW, deal=deal, text="Project: <new>\nhttps://projects.example/7")),
-        ("create_task", "task", lambda deal: CreateCrmTask(at=NOW, deal=deal, title="Call Ida", owner_email="astrid@northwind.example")),
+        (
+            "create_task",
+            "task",
+            lambda deal: CreateCrmTask(at=NOW, deal=deal, title="Call Ida", owner_email="astrid@northwind.example"),
+        ),
     ],
 )
 async def test_an_activity_is_made_with_our_marker_and_found_again(
