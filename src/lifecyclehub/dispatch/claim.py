@@ -48,6 +48,7 @@ class TakeClaims:
         versions = self._versions(conn, {one.prepared.engagement for one in claims if one.prepared.engagement})
         first = self._first_on_target(conn, {one.prepared.target for one in claims if one.prepared.target})
         billed = self._billed(conn, claims)
+        self._doubt(conn, claims, effects, now)
         verdicts = [self._verdict(one, effects.get(one.prepared.effect), versions, first, billed) for one in claims]
         going = [(one, effects[one.prepared.effect]) for one, said in zip(claims, verdicts, strict=True) if said.verdict == "go"]
         things = {one.prepared.effect: self._reserve(conn, one, row) for one, row in going}
@@ -55,6 +56,18 @@ class TakeClaims:
             conn.execute(_CLAIM, [self._values(one, row, now, things[one.prepared.effect]) for one, row in going])
             self._expect(conn, [one for one, _ in going])
         return verdicts
+
+    @staticmethod
+    def _doubt(conn: Connection, claims: Sequence[Claim], effects: dict[str, Row], now: datetime) -> None:
+        """Look up, instead of sending again, what may have been done under a key that the vendor has forgotten by now."""
+        for one in claims:
+            row = effects.get(one.prepared.effect)
+            if row is None or row["state"] != "ready" or one.key_s is None or row["unsure_since"] is None:
+                continue
+            if now >= row["unsure_since"] + timedelta(seconds=one.key_s):
+                row |= {"state": "in doubt", "reason": "key ended", "not_before": now}
+                values = {name: row[name] for name in ("state", "reason", "not_before")}
+                conn.execute(update(_effect).where(_effect.c.id == row["id"]).values(**values))
 
     @staticmethod
     def _versions(conn: Connection, engagements: set[str]) -> dict[str, int]:

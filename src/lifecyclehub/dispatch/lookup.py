@@ -108,7 +108,7 @@ class Lookup:
     @staticmethod
     def _key_serves(row: Row, once: NativeKey, target: Target, now: datetime) -> bool:
         """Tell whether a repeat still arrives within the key's window, and no stored error would only come back."""
-        ends = row["claimed_at"] + timedelta(seconds=once.window_s - target.timeout_s - _AGAIN_S)
+        ends = (row["unsure_since"] or row["claimed_at"]) + timedelta(seconds=once.window_s - target.timeout_s - _AGAIN_S)
         answered = row["reason"] == "unknown outcome" and "status" in (row["detail"] or "")
         return bool(now < ends and not (once.caches_errors and answered))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lifecyclehub.connector import Action, Natural
+from lifecyclehub.connector import Action, NativeKey, Natural
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
 from lifecyclehub.dispatch.tools import Tools
@@ -91,9 +91,9 @@ class Performer:
         sending_s = min(request.timeout_s or target.timeout_s, target.timeout_s)
         # Taken before the claim is queued: however long the queue, what is sent is sent within the deadline on record.
         deadline = self._tools.clock.monotonic() + sending_s
-        claimed = await self._tools.store.run(
-            self._claims, Claim(prepared=prepared, request=request, holder=self._tools.holder, sending_s=sending_s)
-        )
+        key_s = action.once.window_s - sending_s - _MARGIN_S if isinstance(action.once, NativeKey) else None
+        claim = Claim(prepared=prepared, request=request, holder=self._tools.holder, sending_s=sending_s, key_s=key_s)
+        claimed = await self._tools.store.run(self._claims, claim)
         if claimed.verdict == "again":
             await self._again([prepared.effect])
         if claimed.verdict != "go":

@@ -245,7 +245,17 @@ class Planner:
         self._conn.execute(statement.where(finding.c.about.in_(sorted(gone))))
 
 
-_LATER = ("input", "body", "holder", "claimed_at", "deadline", "handle", "record_id", "address")  # written by claims and receipts
+_LATER = (  # written by claims and receipts
+    "input",
+    "body",
+    "holder",
+    "claimed_at",
+    "unsure_since",
+    "deadline",
+    "handle",
+    "record_id",
+    "address",
+)
 _NEW_COLUMNS = [column.name for column in _effect.columns if column.name not in _LATER]
 
 

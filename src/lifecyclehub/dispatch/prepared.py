@@ -34,12 +34,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A rendered effect that asks to be sent. `sending_s`: how long the sending may take altogether."""
+    """A rendered effect that asks to be sent. `sending_s`: how long the sending may take altogether.
+
+    `key_s`: for how long after an uncertain sending the vendor still folds a repeat; None where there is no such end.
+    """
 
     prepared: Prepared
     request: Request
     holder: str
     sending_s: float
+    key_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from lifecyclehub.dispatch.advance import BY_A_PERSON
 from lifecyclehub.dispatch.plan import Planner, advance_effects
@@ -112,6 +112,7 @@ def _answered(item: Answered, row: dict[str, Any]) -> dict[str, Any]:
         # The look-up is over: the receipt of this answer links the record.
         return clear | {"state": "in doubt", "reason": BY_A_PERSON}
     anew = {"revision": row["revision"] + 1, "body": None, "input": None, "attempts": 0, "first_failed_at": None, "handle": None}
+    anew["unsure_since"] = None
     return clear | anew | {"state": "planned", "thing": None if row["action"] == "create_draft_invoice" else row["thing"]}
 
 
@@ -159,6 +160,7 @@ def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> li
                 reason="no answer",
                 detail="the sending was never answered, or nobody was there to hear it",
                 not_before=at,
+                unsure_since=func.coalesce(_effect.c.unsure_since, _effect.c.claimed_at),
             )
         )
         counts.append(conn.execute(statement).rowcount)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.news import note_event, take_over
@@ -38,7 +38,8 @@ class Matcher:
         if not connections:
             return []
         # The lock keeps a receipt waiting: what is held here for its effect is there when it lets go of it.
-        statement = select(effect.c.id, effect.c.connection, effect.c.creates, effect.c.claimed_at, effect.c.marker).where(
+        since = func.coalesce(effect.c.unsure_since, effect.c.claimed_at).label("since")
+        statement = select(effect.c.id, effect.c.connection, effect.c.creates, since, effect.c.marker).where(
             tables.UNCERTAIN_EFFECT, effect.c.connection.in_(sorted(connections)), effect.c.creates.is_not(None)
         )
         statement = statement.order_by(effect.c.id).with_for_update(read=True)  # which SQLite, with its one writer, leaves out
@@ -53,7 +54,7 @@ class Matcher:
                 continue
             if seen.marker is not None and seen.marker != create["marker"]:
                 continue
-            if seen.created_at is None or create["claimed_at"] is None or seen.created_at >= create["claimed_at"]:
+            if seen.created_at is None or create["since"] is None or seen.created_at >= create["since"]:
                 return str(create["id"])
         return None
 

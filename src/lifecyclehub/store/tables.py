@@ -534,6 +534,7 @@ effect = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("holder", Text),
     Column("claimed_at", Instant),
+    Column("unsure_since", Instant),  # claimed then, and since then it may have been done
     Column("deadline", Instant),
     Column("not_before", Instant),
     Column("attempts", Integer, nullable=False, server_default="0"),

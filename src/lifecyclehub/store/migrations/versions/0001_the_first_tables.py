@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.Column("holder", sa.Text(), nullable=True),
         sa.Column("claimed_at", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("unsure_since", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("deadline", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("not_before", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
