@@ -169,7 +169,7 @@ def _notice(event: Any, position: int) -> Notice:
     actor = user.get("gid") if isinstance(user, dict) else None  # what Asana does by itself has no user
     return Notice(
         kind=f"asana.{kind}",
-        record_id=gid,
+        record_id=str(gid),
         at=instant(event.get("created_at")),
         actor=actor if is_gid(actor) else None,
         change="deleted" if event.get("action") == DELETED else "changed",
