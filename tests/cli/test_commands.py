@@ -228,6 +228,14 @@ def test_a_paused_connection_goes_on_and_takes_new_credentials(run: Run, home: P
     assert run("connections", "reauthorize", "crm", "--token", "canary", typed="x\n").code == 2
 
 
+def test_a_connection_can_be_stopped_also_while_the_mappings_are_broken(run: Run, home: Path, crm: HubSpotTool) -> None:
+    add(run, crm)
+    (home / "mappings" / "handoffs.toml").write_text("[[handoff]\n", "utf-8")
+    assert run("connections", "pause", "crm").code == 0
+    assert run("connections", "list", "--json").json()[0]["state"] == "paused"
+    assert run("connections", "pause", "cmr").code == 3
+
+
 def test_about_shows_steps_ways_in_and_settings_without_a_home(run: Run) -> None:
     shown = run("connections", "about", "zendesk").out
     assert "client_id, client_secret" in shown

@@ -102,14 +102,15 @@ def _resume(conn: Connection, connection: str) -> int:
     return sum(release(conn, [Release(connection)]))
 
 
-def _pause(conn: Connection, item: tuple[str, str]) -> None:
+def pause(conn: Connection, connection: str) -> None:
+    """Send and fetch nothing more for a connection (its id), because a person says so; what arrives is kept and waits."""
     table = tables.connection
-    conn.execute(update(table).where(table.c.id == item[0]).values(state="paused", reason=item[1][:500]))
+    conn.execute(update(table).where(table.c.id == connection).values(state="paused", reason=BY_A_PERSON))
     changed(conn)
 
 
 _adding, _keeping, _renewing = as_operation(_add), as_operation(_keep_grant), as_operation(_renew)
-_resuming, _pausing = as_operation(_resume), as_operation(_pause)
+_resuming, _pausing = as_operation(_resume), as_operation(pause)
 
 
 def _refuse_twice(conn: Connection, connector: str, name: str, account_id: str | None) -> None:
@@ -318,9 +319,9 @@ async def new_credentials(hub: Hub, connection: Row, secrets: Mapping[str, str],
     return released
 
 
-async def pause_connection(hub: Hub, connection: Row, reason: str = BY_A_PERSON) -> None:
+async def pause_connection(hub: Hub, connection: Row) -> None:
     """Send and fetch nothing more for a connection; what arrives is kept and waits."""
-    await hub.store.run(_pausing, (connection["id"], reason))
+    await hub.store.run(_pausing, connection["id"])
 
 
 async def resume_connection(hub: Hub, connection: Row) -> int:

@@ -14,12 +14,12 @@ from lifecyclehub.admin.connections import (
     add_connection,
     named_connection,
     new_credentials,
-    pause_connection,
     resume_connection,
     test_connection,
 )
+from lifecyclehub.admin.connections import pause as pause_now
 from lifecyclehub.admin.credentials import auth_of
-from lifecyclehub.admin.stored import endpoints_of, list_connections
+from lifecyclehub.admin.stored import endpoints_of, find_connection, list_connections
 from lifecyclehub.cli import subscribing
 from lifecyclehub.cli.codes import ATTENTION
 from lifecyclehub.cli.shared import (
@@ -34,6 +34,7 @@ from lifecyclehub.cli.shared import (
     read_secret,
     refuse_secrets,
     with_hub,
+    writing,
 )
 from lifecyclehub.connector import About, Auth
 from lifecyclehub.errors import ConfigurationError
@@ -251,11 +252,8 @@ def _show_tested(found: Sequence[Tested]) -> None:
 @app.command()
 def pause(ctx: typer.Context, name: Name) -> None:
     """Send and fetch nothing more; what arrives is kept and waits."""
-
-    async def work(hub: Hub) -> None:
-        await pause_connection(hub, await named_connection(hub, name))
-
-    with_hub(ctx, work)
+    with writing(ctx) as conn:
+        pause_now(conn, find_connection(conn, name)["id"])
     console().print(f"{name} is paused. Go on: lifecyclehub connections resume {quoted(name)}", markup=False)
 
 

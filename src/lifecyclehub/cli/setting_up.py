@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
 from lifecyclehub.admin.setup import init_home
 from lifecyclehub.admin.stored import NotThere, nearest
 from lifecyclehub.admin.tokens import list_tokens, make_token, revoke_token
-from lifecyclehub.cli.home import settings_of
-from lifecyclehub.cli.shared import AsJson, ask, console, home_of, print_json, print_table
+from lifecyclehub.cli.shared import AsJson, ask, console, home_of, print_json, print_table, writing
 from lifecyclehub.ports import Ids, SystemClock, SystemRandomness
 from lifecyclehub.settings import read_settings, write_settings
-from lifecyclehub.store.database import open_engine
 
 tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tokens for the HTTP API.")
 
@@ -90,21 +84,11 @@ def _list(ctx: typer.Context, as_json: AsJson = False) -> None:
     print_table(("Name", "Made", "Last used"), rows, empty="There are no tokens: make one with `lifecyclehub tokens make NAME`.")
 
 
-@contextmanager
-def _writing(home: Path | None) -> Iterator[Connection]:
-    engine = open_engine(settings_of(home).database)
-    try:
-        with engine.connect() as conn, conn.begin():
-            yield conn
-    finally:
-        engine.dispose()
-
-
 @tokens.command("make")
 def _make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name that says who uses it.")]) -> None:
     """Make a token and show it this once."""
     clock, randomness = SystemClock(), SystemRandomness()
-    with _writing(home_of(ctx)) as conn:
+    with writing(ctx) as conn:
         print(make_token(conn, name, Ids(clock, randomness), randomness, clock.now()))
 
 
@@ -112,7 +96,7 @@ def _make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name t
 def _revoke(ctx: typer.Context, name: str) -> None:
     """Take a token's power away at once."""
     known = [one.name for one in ask(ctx, list_tokens)]
-    with _writing(home_of(ctx)) as conn:
+    with writing(ctx) as conn:
         if not revoke_token(conn, name):
             raise NotThere(f"there is no token {name!r}.", mend=nearest(name, known))
     print(f"The token {name} serves no more.")

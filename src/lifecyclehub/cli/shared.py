@@ -8,8 +8,8 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -62,6 +62,18 @@ def ask(ctx: typer.Context, question: Callable[[Connection], T]) -> T:
         check_schema(engine)
         with engine.connect().execution_options(write=False) as conn, conn.begin():
             return question(conn)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def writing(ctx: typer.Context) -> Iterator[Connection]:
+    """Write to the store in one commit, without reading rules or connectors: it works also while these are broken."""
+    engine = open_engine(settings_of(home_of(ctx)).database)
+    try:
+        check_schema(engine)
+        with engine.connect() as conn, conn.begin():
+            yield conn
     finally:
         engine.dispose()
 

@@ -192,6 +192,19 @@ async def test_new_credentials_go_on_with_what_waited_for_them(tmp_path: Path) -
         assert (await rows(hub, tables.notice))[0]["state"] == "open"
 
 
+async def test_credentials_of_another_account_do_not_replace_those_of_the_pinned_one(tmp_path: Path) -> None:
+    class Another(HubSpotTool):
+        account_id = "70000001"
+
+    tool, another = HubSpotTool(tmp_path), Another(tmp_path / "another")
+    async with running_tools(tool, another), served_hub(tmp_path) as hub:
+        row = await connect(hub, tool)
+        before = (await rows(hub, tables.secret))[0]["sealed"]
+        with pytest.raises(ConfigurationError, match=f"do not reach the account {tool.account_id}"):
+            await new_credentials(hub, row | {"settings": another.settings()}, another.credentials)
+        assert (await rows(hub, tables.secret))[0]["sealed"] == before
+
+
 async def test_what_a_person_paused_stays_paused_until_a_person_resumes_it(tmp_path: Path) -> None:
     tool = HubSpotTool(tmp_path)
     async with running_tools(tool), served_hub(tmp_path) as hub:
