@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,10 +31,11 @@ def main(once: bool, home: Path | None) -> int:  # noqa: FBT001 (the command's o
     """
     shown = home or HOME
     home = shown.absolute()
+    began = time.monotonic()
     fresh_home(home)
     with _stopped_in_order(), contextlib.ExitStack() as stack:
         try:
-            return _walk(stack, home, shown, once=once)
+            return _walk(stack, home, shown, began, once=once)
         except DidNotHappen as error:
             print(f"\nThe demo stopped: {error}\nLogs: {shown / 'hub.log'}, {shown / 'tools.log'}", file=sys.stderr)
             return 1
@@ -42,9 +44,9 @@ def main(once: bool, home: Path | None) -> int:  # noqa: FBT001 (the command's o
             return 130
 
 
-def _walk(stack: contextlib.ExitStack, home: Path, shown: Path, *, once: bool) -> int:
+def _walk(stack: contextlib.ExitStack, home: Path, shown: Path, began: float, *, once: bool) -> int:
     watch = stack.enter_context(Watch(home))
-    tell = Teller(home, watch)
+    tell = Teller(home, watch, began)
     tell.step(
         "A new installation, and four simulated tools",
         f"Home: {shown}/. HubSpot, Asana, Zendesk and Xero run in one process on this machine, the hub in another.",
@@ -94,7 +96,7 @@ def _program(name: str) -> str:
     """Give what to type for a program that was installed together with this one."""
     beside = Path(sys.executable).parent / name
     found = shutil.which(name)
-    return name if found and Path(found).parent == beside.parent else os.path.relpath(beside)
+    return name if found and Path(found).parent == beside.parent else min(os.path.relpath(beside), str(beside), key=len)
 
 
 @contextlib.contextmanager

@@ -78,11 +78,11 @@ class Kills:
     began: float = field(default_factory=time.monotonic)
 
     def run(self) -> list[Proof]:
-        """Go on with rounds until all kills are made; give the proof after each round."""
+        """Go on with rounds until all kills are made, at least one of each kind; give the proof after each round."""
         chance = random.Random(self.seed)
         proofs: list[Proof] = []
         number = 0
-        while self.made < self.kills or not proofs:
+        while self.made < self.kills or number < (2 if self.misbehaving else 1):
             number += 1
             bad = self.misbehaving and number % 2 == 0
             print(f"\nRound {number}: {self.deals} clients{', the tools misbehave' if bad else ''}")

@@ -52,15 +52,18 @@ _ATTEMPTS = "SELECT what, outcome FROM attempt WHERE effect = :effect ORDER BY i
 
 
 class Teller:
-    """Prints the story: coloured on a terminal, plain elsewhere. `news` tells what happened since it was asked last."""
+    """Prints the story: coloured on a terminal, plain elsewhere. `news` tells what happened since it was asked last.
 
-    def __init__(self, home: Path, watch: Watch) -> None:
+    `began` is the moment, on the monotonic clock, from which it says how long it took.
+    """
+
+    def __init__(self, home: Path, watch: Watch, began: float) -> None:
         self.console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, soft_wrap=True)
         self._watch = watch
         handoffs = tomllib.loads((home / "mappings" / "handoffs.toml").read_text("utf-8"))["handoff"]
         self._titles = {one["id"]: one["title"] for one in handoffs}
         self._notice = self._effect = self._event = ""
-        self._began, self._step = time.monotonic(), 0
+        self._began, self._step = began, 0
 
     def step(self, title: str, *lines: str) -> None:
         """Begin a step: what a person does, or what is done to the hub."""
