@@ -45,7 +45,7 @@ def _installation(status: Status) -> Iterator[Problem]:
             severity="wrong",
             where="installation",
             what="nothing may be sent to the tools: this home is not where it was made.",
-            mend="If it was moved, and the old one is stopped for good, allow sending with `lifecyclehub outbound allow`.",
+            mend="Stop the other installation for good before sending is allowed here.",
         )
 
 
