@@ -22,6 +22,8 @@ async def shared_world(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 @pytest.fixture
 async def w(shared_world: World) -> AsyncIterator[World]:
     """Give the shared world at the beginning of a story: with a new client, and every tool in good order."""
+    if shared_world.running is None:
+        await shared_world.start_hub()
     shared_world.begin_story()
     yield shared_world
     for tool in shared_world.tools:

@@ -78,7 +78,8 @@ async def test_a_request_that_never_arrived_is_sent_again_only_after_its_absence
     assert len(w.made("asana", "project")) == 1
     (effect,) = w.rows(t.effect, name="project")
     what = [(row["what"], row["outcome"]) for row in w.rows(t.attempt, effect=effect["id"])]
-    assert what == [("sent", "Unknown"), ("looked up", "Absent"), ("sent", "Done")]
+    assert (what[0], what[-2:]) == (("sent", "Unknown"), [("looked up", "Absent"), ("sent", "Done")])
+    assert {one for one, _ in what[1:-1]} == {"looked up"}
 
 
 async def test_a_look_up_that_fails_is_never_taken_for_absence(w: World) -> None:
@@ -91,6 +92,7 @@ async def test_a_look_up_that_fails_is_never_taken_for_absence(w: World) -> None
 
 
 async def test_a_project_that_its_tool_shows_late_is_waited_for(w: World) -> None:
+    w.clock.forward(60)  # whatever earlier stories took of the vendor's rate is free again
     await w.set_connection("asana", {"total_s": "1.5", "server_timeout_s": "0.1", "lag_s": "0.5"})
     try:
         await w.misbehave("asana", faults=lose("/projects$"), lag_s=0.4)
