@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.docs.blocks import Block
 from tests.docs.shown import difference
 
-FOLDER = "~/lifecyclehub-tutorial"
 PATIENCE_S = 40.0  # a machine may have much else to do
 _AGAIN_S = 0.3
 _KEPT = ("LANG", "LC_ALL", "TMPDIR", "USER")
@@ -32,7 +31,7 @@ class Reader:
         self._running: list[subprocess.Popen[bytes]] = []
         self._env = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(folder),
+            "HOME": str(folder.parent),
             "NO_COLOR": "1",
             "TERM": "dumb",
             "PWD": str(folder),
@@ -81,7 +80,7 @@ class Reader:
         if self._after.exists():
             pairs = (pair.partition("=") for pair in self._after.read_text("utf-8").split("\0") if pair)
             self._env = {name: value for name, _, value in pairs if name not in ("status", "_", "SHLVL")}
-        return done.returncode, done.stdout.decode("utf-8", "replace").replace(str(self.folder), FOLDER)
+        return done.returncode, done.stdout.decode("utf-8", "replace").replace(str(self.folder.parent), "~")
 
     def _start(self, block: Block) -> None:
         log = self.folder.parent / f"terminal-{len(self._running)}.log"
@@ -97,7 +96,7 @@ class Reader:
         self._running.append(process)
         until = time.monotonic() + PATIENCE_S
         while True:
-            came = log.read_text("utf-8", "replace").replace(str(self.folder), FOLDER)
+            came = log.read_text("utf-8", "replace").replace(str(self.folder.parent), "~")
             wrong = difference(block.shows or "", came)
             if not wrong:
                 return

@@ -14,7 +14,7 @@ from tests.docs.shown import difference
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    folder = tmp_path / "reader"
+    folder = tmp_path / "lifecyclehub-tutorial"
     folder.mkdir()
     one = Reader(folder)
     yield one
