@@ -18,6 +18,7 @@ from lifecyclehub.messages import Document, Done
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.things import observed
 from lifecyclehub.store.upsert import insert_all
+from tests.support.effects import effect, in_flight
 from tests.support.story import Story, won_deal
 
 KEY = ("con_hubspot", "hubspot.deal", "9001")
@@ -187,18 +188,7 @@ def project(record_id: str, *, created: datetime | None, marker: str | None = No
 
 
 def claimed_project(story: Story) -> dict[str, Any]:
-    story.switch("won-deal-starts-delivery")
-    (ready,) = story.see("hubspot", won_deal())
-    from lifecyclehub.dispatch.claim import TakeClaims
-    from lifecyclehub.dispatch.prepared import Claim
-
-    action = story.rules.action("asana", "create_project")
-    assert action is not None
-    request = action.render(action.input.model_validate(ready.input), ready.body, ready.key)
-    with story.engine.begin() as conn:
-        claim = Claim(prepared=ready, request=request, holder="hub", sending_s=30)
-        assert TakeClaims(story.ids, story.clock)(conn, [claim])[0].verdict == "go"
-    return story.rows(t.effect, id=ready.effect)[0]
+    return effect(story, in_flight(story))
 
 
 @pytest.mark.parametrize(
@@ -214,15 +204,15 @@ def claimed_project(story: Story) -> dict[str, Any]:
 def test_an_unlinked_record_waits_for_an_open_create_of_its_kind(
     story: Story, later_s: int | None, marked: str | None, held: bool
 ) -> None:
-    effect = claimed_project(story)
-    created = None if later_s is None else effect["claimed_at"] + timedelta(seconds=later_s)
-    marker = effect["marker"] if marked == "ours" else marked
+    create = claimed_project(story)
+    created = None if later_s is None else create["claimed_at"] + timedelta(seconds=later_s)
+    marker = create["marker"] if marked == "ours" else marked
 
     story.see("asana", project("555", created=created, marker=marker))
 
     notice = story.rows(t.notice, record_id="555")[0]
     assert (notice["state"] == "held") is held
-    assert (notice["reason"] == f"waiting({effect['id']})") is held
+    assert (notice["reason"] == f"waiting({create['id']})") is held
     assert len(story.rows(t.project)) == 0
 
 
@@ -230,9 +220,8 @@ def test_a_record_with_our_marker_that_we_did_not_make_is_a_double_and_is_shown(
     story.switch("won-deal-starts-delivery")
     (ready,) = story.see("hubspot", won_deal())
     story.answer(ready, Done(record_id="555", url="https://asana.example/555"))
-    (effect,) = story.rows(t.effect, id=ready.effect)
 
-    story.see("asana", project("556", created=story.clock.now(), marker=effect["marker"]))
+    story.see("asana", project("556", created=story.clock.now(), marker=effect(story, ready)["marker"]))
 
     notice = story.rows(t.notice, record_id="556")[0]
     assert (notice["state"], notice["reason"]) == ("parked", "double")

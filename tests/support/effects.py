@@ -1,0 +1,64 @@
+"""One effect in a story: taken, answered, looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import update
+
+from lifecyclehub.dispatch.claim import TakeClaims
+from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared, Receipt
+from lifecyclehub.dispatch.receipt import WriteReceipts
+from lifecyclehub.messages import Done
+from lifecyclehub.store import tables as t
+from tests.support.reach import Middle
+from tests.support.story import Story, won_deal
+
+DONE = Done(record_id="555", url="https://asana.example/555")
+OTHER = Done(record_id="556", url="https://asana.example/556")
+
+
+def ready_project(story: Story) -> Prepared:
+    """Win a deal; gives its project, prepared."""
+    story.switch("won-deal-starts-delivery")
+    (ready,) = story.see("hubspot", won_deal())
+    return ready
+
+
+def claim(story: Story, prepared: Prepared, holder: str = "hub") -> Claimed:
+    """Take an effect."""
+    action = story.rules.action(prepared.connector, prepared.action)
+    assert action is not None
+    request = prepared.frozen or action.render(action.input.model_validate(prepared.input), prepared.body, prepared.key)
+    with story.engine.begin() as conn:
+        one = Claim(prepared=prepared, request=request, holder=holder, sending_s=30)
+        return TakeClaims(story.ids, story.clock)(conn, [one])[0]
+
+
+def receive(story: Story, prepared: Prepared, outcome: Any, *, epoch: int = 1, **more: Any) -> list[str]:
+    """Write what came of it; gives what is woken."""
+    facts: dict[str, Any] = {"what": "sent", "revision": 1, "began_at": story.clock.now(), "bytes_sent": True, **more}
+    receipt = Receipt(effect=prepared.effect, epoch=epoch, outcome=outcome, **facts)
+    with story.engine.begin() as conn:
+        return WriteReceipts(story.rules, story.ids, story.clock, Middle())(conn, [receipt])[0]
+
+
+def effect(story: Story, prepared: Prepared) -> dict[str, Any]:
+    """Give its row."""
+    (row,) = story.rows(t.effect, id=prepared.effect)
+    return row
+
+
+def put(story: Story, prepared: Prepared, **values: Any) -> None:
+    """Put it where a test wants it."""
+    with story.engine.begin() as conn:
+        conn.execute(update(t.effect).where(t.effect.c.id == prepared.effect).values(**values))
+
+
+def in_flight(story: Story, **values: Any) -> Prepared:
+    """Win a deal, take its project, and put it where a test wants it."""
+    prepared = ready_project(story)
+    assert claim(story, prepared).verdict == "go"
+    if values:
+        put(story, prepared, **values)
+    return prepared

@@ -1,0 +1,167 @@
+"""Steps 1 and 2: the checks stand in one order, and the first that fails answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lifecyclehub.connector import Door, Handshake, Signature
+from lifecyclehub.errors import DeliveryRejected
+from lifecyclehub.intake.directory import Directory, Entrance
+from lifecyclehub.intake.keep import Arrival
+from lifecyclehub.intake.receive import MAX_BODY, Answer, Incoming, Reception
+from lifecyclehub.signatures import Secret, sign
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.writer import Store, StoreBusy
+from lifecyclehub.vault import Vault
+from tests.support.story import Story
+
+pytestmark = pytest.mark.anyio
+
+SIGNATURE = Signature(header="X-Signature")
+DOOR = Door(name="door", signature=SIGNATURE, scope="connection", setup="api", handshake=Handshake(header="X-Secret"))
+URL = "https://hub.example/hooks/end_zendesk"
+
+
+class Porch:
+    """A reception with one door, and what it offered to be worked on."""
+
+    def __init__(self, story: Story, store: Store) -> None:
+        self.story, self.store, self.rereads = story, store, 0
+        self.offered: list[Arrival] = []
+        self.entrance = Entrance("end_zendesk", "zendesk", DOOR, "con_zendesk", None, (Secret("sec_1", b"secret"),))
+        self.fresh: Entrance | None = self.entrance
+        self.reception = Reception(
+            store=store,
+            clock=story.clock,
+            ids=story.ids,
+            vault=Vault.open(story.settings.home, story.settings.env),
+            directory=lambda: Directory({}, {self.entrance.id: self.entrance}),
+            reread=self._reread,
+            kept=self.offered.append,
+        )
+
+    async def _reread(self) -> Directory:
+        self.rereads += 1
+        return Directory({}, {self.fresh.id: self.fresh} if self.fresh else {})
+
+    async def knock(
+        self, body: bytes = b"{}", *, endpoint: str = "end_zendesk", secret: bytes = b"secret", **headers: str
+    ) -> Answer:
+        value = sign(SIGNATURE, secret, method="POST", url=URL, body=body)
+        given = {"content-type": "application/json", "x-signature": value}
+        given |= {name.replace("_", "-"): text for name, text in headers.items()}
+        incoming = Incoming(endpoint=endpoint, method="POST", url=URL, headers={k: v for k, v in given.items() if v}, body=body)
+        return await self.reception.receive(incoming)
+
+
+@pytest.fixture
+def porch(story: Story) -> Iterator[Porch]:
+    store = Store(story.engine)
+    yield Porch(story, store)
+    store.close()
+
+
+# Everything is wrong at once; what is cured from the left, one after the other, lets the next check speak.
+ORDER: list[tuple[str, dict[str, Any], str]] = [
+    ("endpoint", {"endpoint": "end_zendesk"}, "unknown-endpoint"),
+    ("size", {"body": b"{}"}, "too-large"),
+    ("encoding", {"content_encoding": "identity"}, "compressed"),
+    ("handshake", {"x_secret": ""}, "not-registering"),
+    ("media type", {"content_type": "application/json"}, "wrong-media-type"),
+    ("signature", {"secret": b"secret"}, "bad-signature"),
+]
+ALL_WRONG: dict[str, Any] = {
+    "endpoint": "end_nobody",
+    "body": b"x" * (MAX_BODY + 1),
+    "content_encoding": "gzip",
+    "x_secret": "an-offered-secret",
+    "content_type": "text/html",
+    "secret": b"wrong",
+}
+
+
+@pytest.mark.parametrize("position", range(len(ORDER)), ids=[name for name, _, _ in ORDER])
+async def test_the_checks_stand_in_one_order(porch: Porch, position: int) -> None:
+    cured: dict[str, Any] = {}
+    for _, cure, _ in ORDER[:position]:
+        cured |= cure
+
+    with pytest.raises(DeliveryRejected) as refused:
+        await porch.knock(**(ALL_WRONG | cured))
+
+    assert refused.value.reason == ORDER[position][2]
+    assert porch.offered == []
+    assert porch.story.rows(t.delivery) == []
+
+
+async def test_what_passes_all_checks_is_kept_before_it_is_answered(porch: Porch) -> None:
+    answer = await porch.knock(b'{"a": 1}')
+
+    (row,) = porch.story.rows(t.delivery)
+    assert (row["body"], row["state"], row["secret"]) == (b'{"a": 1}', "open", "sec_1")
+    assert "x-signature" not in row["headers"], "a signature is not kept"
+    assert answer.status == DOOR.answer
+    assert [one.id for one in porch.offered] == [row["id"]]
+
+
+async def test_what_cannot_be_kept_is_not_answered_with_2xx(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def busy(*_: Any) -> Any:
+        raise StoreBusy("the disk is full")
+
+    monkeypatch.setattr(porch.store, "run", busy)
+    with pytest.raises(StoreBusy):
+        await porch.knock()
+    assert porch.offered == []
+
+
+async def test_a_secret_that_was_stored_a_moment_ago_counts(porch: Porch) -> None:
+    porch.fresh = replace(porch.entrance, secrets=(*porch.entrance.secrets, Secret("sec_2", b"newer")))
+
+    await porch.knock(secret=b"newer")
+
+    assert porch.story.rows(t.delivery)[0]["secret"] == "sec_2"
+
+
+async def test_an_endpoint_that_was_opened_a_moment_ago_counts(porch: Porch) -> None:
+    porch.fresh = replace(porch.entrance, id="end_asana")
+
+    await porch.knock(endpoint="end_asana")
+
+    assert len(porch.offered) == 1
+
+
+async def test_an_endpoint_that_was_closed_a_moment_ago_takes_no_forgery(porch: Porch) -> None:
+    porch.fresh = None
+    with pytest.raises(DeliveryRejected, match="bad-signature"):
+        await porch.knock(secret=b"wrong")
+
+
+async def test_a_handshake_is_answered_only_while_the_store_says_registering(porch: Porch) -> None:
+    """What memory says is not enough: registering may be over."""
+    now = porch.story.clock.now()
+    porch.entrance = replace(porch.entrance, registering_until=now + timedelta(minutes=1))
+    with pytest.raises(DeliveryRejected, match="not-registering"):
+        await porch.knock(b"", x_secret="an-offered-secret")
+
+    porch.fresh = porch.entrance
+    answer = await porch.knock(b"", x_secret="an-offered-secret")
+    assert answer == Answer(200, {"X-Secret": "an-offered-secret"})
+    (candidate,) = [row for row in porch.story.rows(t.secret) if row["owner"] == "end_zendesk"]
+    assert candidate["state"] == "candidate"
+    assert "an-offered-secret" not in candidate["sealed"]
+    assert porch.story.rows(t.delivery) == []
+
+
+async def test_many_at_once_are_committed_together(porch: Porch) -> None:
+    before = porch.store.counts.commits
+    await asyncio.gather(*(porch.knock(b"%d" % n) for n in range(40)))
+
+    assert len(porch.offered) == 40
+    assert porch.store.counts.commits - before < 40
+    assert porch.store.counts.fallbacks == 0
