@@ -97,9 +97,9 @@ class Lookup:
         once = action.once
         exists = row["reason"] == "exists already"
         if isinstance(once, Natural) or (isinstance(once, UniqueId) and not exists):
-            await self._write(row, began, "looked up", Retry("doing it again changes nothing", _AGAIN_S))
+            await self._write(row, began, "looked up", Retry("doing it again changes nothing"))
         elif isinstance(once, NativeKey) and not exists and self._key_serves(row, once, target, began):
-            await self._write(row, began, "looked up", Retry("the vendor folds requests with the same key", _AGAIN_S))
+            await self._write(row, began, "looked up", Retry("the vendor folds requests with the same key"))
         elif isinstance(once, Never):
             await self._park(row["id"], "in doubt", "whether it was done cannot be looked up in this tool: a person must say")
         else:

@@ -1,0 +1,162 @@
+"""Effects keep moving: through a busy database, an error that nobody expected, and a turn that comes late."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.writer import StoreBusy
+from tests.support.bad_input import Hall, a_deal, hall
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def h(tmp_path: Path) -> AsyncIterator[Hall]:
+    async with hall(tmp_path) as opened:
+        await opened.switch_on()
+        yield opened
+
+
+def failing_store(h: Hall, operation: Any, error: BaseException, times: int = 1) -> list[Any]:
+    """Let an operation fail so many times; gives the list that its askers are noted in."""
+    run, asked_for = h.hub.store.run, []
+
+    async def sometimes(asked: Any, item: Any) -> Any:
+        if asked is operation:
+            asked_for.append(item)
+            if len(asked_for) <= times:
+                raise error
+        return await run(asked, item)
+
+    h.hub.store.run = sometimes  # type: ignore[method-assign]
+    return asked_for
+
+
+async def win(h: Hall) -> dict[str, Any]:
+    h.vendors.deals["1"] = a_deal("1", stage="closedwon")
+    assert (await h.knock("hubspot", h.deal_changed("1"))).is_success
+    await h.hub.settled()
+    (project,) = h.rows(t.effect, name="project")
+    return project
+
+
+def projects(h: Hall) -> int:
+    return [path for path, _ in h.vendors.made].count("/api/1.0/projects")
+
+
+async def test_a_claim_that_met_a_busy_database_sends_nothing_and_is_tried_by_the_tick(h: Hall) -> None:
+    failing_store(h, h.hub.dispatcher._performer._claims, StoreBusy("database is locked"))
+
+    project = await win(h)
+    assert (project["state"], project["epoch"], projects(h)) == ("ready", 0, 0)
+
+    await h.forward(0)
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
+    assert projects(h) == 1
+
+
+async def test_a_receipt_that_met_a_busy_database_is_written_later_and_nothing_is_sent_twice(h: Hall) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    h.clock.sleep = sleep  # type: ignore[method-assign]
+    failing_store(h, h.hub.dispatcher._receipts, StoreBusy("database or disk is full"), times=3)
+
+    project = await win(h)
+
+    assert project["state"] == "done"
+    assert slept == [1.0, 1.0, 1.0]
+    assert projects(h) == 1
+    assert len(h.rows(t.attempt, effect=project["id"])) == 1
+
+
+async def test_an_error_that_nobody_expected_before_the_claim_parks_the_effect_with_its_words(
+    h: Hall, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing_store(h, h.hub.dispatcher._performer._claims, KeyError("lines"))
+
+    project = await win(h)
+
+    assert (project["state"], project["reason"], project["detail"]) == ("parked", "error", "KeyError: 'lines'")
+    assert projects(h) == 0
+    assert "met an error" in caplog.text
+
+
+async def test_an_error_that_nobody_expected_while_sending_is_in_doubt_once_its_deadline_is_over(h: Hall) -> None:
+    def bug(*_: Any, **__: Any) -> Any:
+        raise LookupError("a bug")
+
+    send = h.hub.client.send
+    h.hub.dispatcher._tools.client.send = bug  # type: ignore[method-assign]
+    h.vendors.deals["1"] = a_deal("1", stage="closedwon")
+    h.hub.intake._fetch = _given(h)  # type: ignore[method-assign]
+    await h.knock("hubspot", h.deal_changed("1"))
+    await h.hub.settled()
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["in flight"], "never simply ready again"
+    h.hub.dispatcher._tools.client.send = send  # type: ignore[method-assign]
+
+    await h.forward(40)
+    await h.forward(1)
+    (project,) = h.rows(t.effect, name="project")
+    assert project["state"] == "in doubt"
+    for _ in range(3):
+        await h.forward(200)
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
+    assert projects(h) == 1
+
+
+def _given(h: Hall) -> Any:
+    from lifecyclehub.messages import Document
+
+    async def fetch(*_: Any) -> Document:
+        return Document(kind="hubspot.deal", id="1", data=h.vendors.deals["1"], account="24810377")
+
+    return fetch
+
+
+async def test_an_effect_behind_one_that_a_person_must_decide_gets_its_turn(h: Hall) -> None:
+    await win(h)
+    first, second, *_ = h.rows(t.effect, name="checklist")
+    h.change(t.effect, first["id"], state="in doubt", reason="no answer", not_before=None, record_id=None)
+    h.change(t.effect, second["id"], state="ready", reason=None, body=None, not_before=None, record_id=None)
+    await h.hub.dispatcher.advance([second["id"]])
+    await h.hub.settled()
+    assert h.rows(t.effect, id=second["id"])[0]["state"] == "ready", "it waits behind the uncertain one"
+
+    await h.hub.dispatcher._park(first["id"], "in doubt", "a person must say")
+    await h.forward(0)
+
+    assert h.rows(t.effect, id=second["id"])[0]["state"] == "done"
+
+
+async def test_two_who_submit_the_same_effect_send_it_once(h: Hall) -> None:
+    submit = h.hub.dispatcher.submit
+
+    def twice(prepared: Any) -> None:
+        found = list(prepared)
+        submit([*found, *found])
+
+    h.hub.dispatcher.submit = twice  # type: ignore[method-assign]
+
+    await win(h)
+
+    assert projects(h) == 1
+        "done",
+        "parked",
+    }
+    assert len(h.vendors.made) == len(h.rows(t.effect, role="project", state="done"))
+
+
+async def test_a_hub_that_stops_begins_nothing_more(h: Hall) -> None:
+    h.hub.dispatcher.flow.stopping = True
+
+    project = await win(h)
+
+    assert (project["state"], projects(h)) == ("ready", 0)
