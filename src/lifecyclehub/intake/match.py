@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -17,6 +17,7 @@ from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row
 
 _ENDED = ("finished", "lost")
+_SKEW = timedelta(minutes=2)  # by which a vendor's clock may be behind ours
 
 
 class Matcher:
@@ -54,7 +55,7 @@ class Matcher:
                 continue
             if seen.marker is not None and seen.marker != create["marker"]:
                 continue
-            if seen.created_at is None or create["since"] is None or seen.created_at >= create["since"]:
+            if seen.created_at is None or create["since"] is None or seen.created_at >= create["since"] - _SKEW:
                 return str(create["id"])
         return None
 

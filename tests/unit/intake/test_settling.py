@@ -196,7 +196,8 @@ def claimed_project(story: Story) -> dict[str, Any]:
     [
         (1, None, True),  # it may be what we are just creating
         (None, None, True),  # a record of unknown time counts as after
-        (-60, None, False),  # it was there before
+        (-60, None, True),  # the vendor's clock may be behind ours
+        (-600, None, False),  # it was there before
         (1, "ours", True),
         (1, "lh-0000000000", False),  # the marker of another effect
     ],
