@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from tests.support.world import World, t
@@ -25,10 +27,18 @@ async def test_our_project_comes_back_before_or_after_our_receipt_and_makes_no_s
     assert events.count("project.opened") == 1
 
 
-async def test_a_project_seen_while_its_create_is_in_doubt_waits_for_it(w: World) -> None:
+@pytest.mark.parametrize("behind_s", [0, 30])
+async def test_a_project_seen_while_its_create_is_in_doubt_waits_for_it_whatever_the_vendors_clock_says(
+    w: World, behind_s: int
+) -> None:
+    tool = w.tools["asana"]
+    clock, tool.clock = tool.clock, lambda: w.clock.now() - timedelta(seconds=behind_s)
     await w.misbehave("asana", faults=[{"do": "lose_answer", "path": "/projects$"}])
     await w.win()
-    await w.until(lambda: [row for row in w.rows(t.notice, kind="asana.project") if row["state"] == "held"])
+    try:
+        await w.until(lambda: [row for row in w.rows(t.notice, kind="asana.project") if row["state"] == "held"])
+    finally:
+        tool.clock = clock
     (held,) = w.rows(t.notice, kind="asana.project")
     (project,) = w.rows(t.effect, name="project")
     assert held["reason"] == f"waiting({project['id']})"

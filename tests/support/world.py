@@ -431,6 +431,7 @@ async def world(
     tools: dict[str, Tool] = {name: make(tmp_path / "tools") for name, make in TOOLS.items()}
     for tool in tools.values():
         tool.clock = clock.now
+        tool.history.durable = False  # nobody pulls the plug in these stories
     await asyncio.gather(*(tool.start() for tool in tools.values()))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
