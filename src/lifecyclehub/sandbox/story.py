@@ -20,7 +20,8 @@ TITLE, TOTAL = "Website relaunch", Decimal("12500.00")
 OWNER = "ines@northwind-atelier.example"
 CONTACT, EMAIL = "Ada Quill", f"ada@{DOMAIN}"
 STEP_S = 30.0
-_ABOUT_TO = 0.25  # seconds: within this time after the first effect the hub is killed
+_SLOW_S = 0.8
+_ABOUT_TO = 0.5  # seconds: within this time after a task was sent the hub is killed
 _CALM_LOOKS = 3
 
 
@@ -89,21 +90,23 @@ class Story:
     def _won_and_killed(self) -> None:
         self.tell.step(
             "The deal is won, in HubSpot, and the hub is killed in the middle",
-            "A colleague drags the deal to “Closed won”. As soon as the hub has begun, its process gets SIGKILL.",
+            "A colleague drags the deal to “Closed won”. Asana is slow with one of the tasks, and while that is on its way",
+            "the hub's process gets SIGKILL: nobody is there to hear whether it was made.",
         )
+        self.tools.misbehave("asana", faults=[{"do": "slow", "path": "/tasks$", "seconds": _SLOW_S}])
         self.tools.act("hubspot", "win_deal", deal=self.deal)
-        wait_for("the hub's first effect", self._first_effect, STEP_S, self.watch.report)
+        wait_for("the first task's departure", self._task_on_its_way, STEP_S, self.watch.report)
         time.sleep(random.uniform(0, _ABOUT_TO))  # anywhere in the work; which moment it is must not matter
         self.hub.kill()
-        under_way = ", ".join(f"{count} {name}" for name, count in self.watch.under_way().items()) or "nothing under way"
+        under_way = ", ".join(f"{name}: {count}" for name, count in self.watch.under_way().items()) or "nothing under way"
         self.tell.line("killed", f"it left behind: {under_way}", "red")
         self.hub.start()
         self.hub.wait_until_ready()
         self.tell.line("restarted", "on the same home: what was in flight is looked up before anything is sent again", "yellow")
         self._settle()
 
-    def _first_effect(self) -> bool:
-        return any(line.get("by") == "api" and line["what"] == "queued" for line in read_histories(self.tools.home)["asana"])
+    def _task_on_its_way(self) -> bool:
+        return bool(self.watch.ask("SELECT id FROM effect WHERE action = 'create_task' AND state = 'in flight'"))
 
     def _ticket(self) -> None:
         self.tell.step(

@@ -39,6 +39,11 @@ _DETAILS: Mapping[str, tuple[str, ...]] = {
     "create_customer": ("name", "email"),
     "create_draft_invoice": ("reference", "currency", "due_on"),
 }
+_LOOKED = {
+    "Found": "found, and taken over",
+    "Absent": "proven absent, and sent again",
+    "Retry": "doing it again changes nothing, so it was sent again",
+}
 _NEWS = """
 SELECT c.name, n.kind, n.record_id, n.state, n.reason, count(*), count(DISTINCT n.delivery)
 FROM notice n JOIN connection c ON c.id = n.connection WHERE n.id > :after GROUP BY 1, 2, 3, 4, 5 ORDER BY min(n.id)
@@ -129,7 +134,7 @@ class Teller:
         attempts = self._watch.ask(_ATTEMPTS, effect=effect)
         looked = [outcome for what, outcome in attempts if what == "looked up"]
         if looked:
-            found = "it was there, and was taken over" if looked[-1] == "Found" else "it was not there, and was sent again"
+            found = _LOOKED.get(looked[-1], "and sent again")
             self.console.print(Text(f"             was in doubt after the kill: looked up, {found}", style="yellow"))
 
     def _last(self, table: str, before: str) -> str:

@@ -109,6 +109,7 @@ class Tool(ABC):
         async def answer(request: Request) -> Response:
             fault = self.misbehaviour.next_for(request.method, request.url.path)
             if fault is not None:
+                await request.body()  # a vendor has taken the request, and goes on with it when nobody listens any more
                 early = await self._early_fault(fault)
                 if early is not None:
                     self.history.add("misbehaved", do=fault.do, method=request.method, path=request.url.path)

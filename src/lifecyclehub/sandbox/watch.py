@@ -56,6 +56,6 @@ class Watch:
 
     def report(self) -> str:
         """Say what is not over, and what was put aside for a person."""
-        lines = [f"{count} {name}" for name, count in self.under_way().items()]
+        lines = [f"{name}: {count}" for name, count in self.under_way().items()]
         lines += [f"  {row[0]}" for question in _WAITING for row in self.ask(question)]
         return "\n".join(lines) or "Nothing is under way."
