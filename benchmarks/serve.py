@@ -101,7 +101,11 @@ class Sampler(threading.Thread):
             if ident is None or thread is self or ident not in frames:
                 continue
             clock, before = self._clocks.get(ident) or (time.pthread_getcpuclockid(ident), None)
-            now = time.clock_gettime(clock)
+            try:
+                now = time.clock_gettime(clock)
+            except OSError:  # it has ended meanwhile
+                self._clocks.pop(ident, None)
+                continue
             self._clocks[ident] = (clock, now)
             if before is None or now <= before:
                 continue
