@@ -8,18 +8,14 @@ async with hall(tmp_path) as h:
 
 from __future__ import annotations
 
-import atexit
 import base64
-import functools
 import hashlib
 import hmac
 import itertools
 import json
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,14 +26,12 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Connection, event, select, update
 
-from lifecyclehub.admin.setup import host_fingerprint
 from lifecyclehub.connector import Connector
 from lifecyclehub.hub import Hub
 from lifecyclehub.ports import SystemClock
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables as t
-from lifecyclehub.store.database import sqlite_url
 from lifecyclehub.store.upsert import insert_all, put_all
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import sealed_tokens
@@ -326,14 +320,6 @@ def _difference(before: list[str], after: list[str]) -> tuple[list[str], list[st
     return [row for row in before if row not in after], [row for row in after if row not in before]
 
 
-@functools.cache
-def _template() -> Path:
-    """Make a home once; each test takes a copy."""
-    folder = Path(tempfile.mkdtemp(prefix="lh-home-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return make_home(folder).home
-
-
 def _hasty(raw: Any, _: Any) -> None:
     """No power cut is tested here, so nothing waits for the disk."""
     raw.execute("PRAGMA synchronous=OFF")
@@ -342,9 +328,7 @@ def _hasty(raw: Any, _: Any) -> None:
 @asynccontextmanager
 async def hall(folder: Path, *, connectors: dict[str, Connector] | None = None, hang_after_s: float = 5.0) -> AsyncIterator[Hall]:
     """Set up a home with four connections and run a hub on it. `connectors` replace real ones."""
-    home = folder / "home"
-    shutil.copytree(_template(), home)
-    settings = Settings(home=home, database=sqlite_url(home), public_url=PUBLIC)
+    settings = replace(make_home(folder), public_url=PUBLIC)
     registry = Registry.load()
     registry = Registry({**registry.connectors, **(connectors or {})}, registry.refused)
     clock = PutForward()
@@ -355,7 +339,6 @@ async def hall(folder: Path, *, connectors: dict[str, Connector] | None = None, 
     event.listen(hub.engine, "connect", _hasty)
     hub.engine.dispose()  # connections made before do not know of that
     with hub.engine.begin() as conn:
-        conn.execute(update(t.installation).values(host_fingerprint=host_fingerprint(home)))
         for name in ACCOUNTS:
             _connect(conn, hub.vault, registry, name, clock.now())
     app = create_app(lambda: hub)
