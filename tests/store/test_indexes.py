@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from lifecyclehub.dispatch.claim import TakeClaims
-from lifecyclehub.dispatch.receipt import held_notices
+from lifecyclehub.dispatch.receipt import held_notices, open_settled
 from lifecyclehub.dispatch.upkeep import due_effects, expire, waiting_effects
 from lifecyclehub.intake.notices import Release, due_notices, open_deliveries, open_notices, release
 from lifecyclehub.store import tables as t
@@ -19,6 +19,7 @@ from lifecyclehub.store.setup import upgrade
 from lifecyclehub.store.state import load_states, records, rows
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
 
 def _draft(charge: str) -> Any:
     return SimpleNamespace(prepared=SimpleNamespace(action="create_draft_invoice", input={"lines": [{"charge": charge}]}))
@@ -29,7 +30,8 @@ LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "open deliveries": (lambda conn: open_deliveries(conn, "dlv_1"), "ix_delivery_open"),
     "open notices": (lambda conn: open_notices(conn, NOW, "ntc_1"), "ix_notice_open"),
     "due notices": (lambda conn: due_notices(conn, NOW), "ix_notice_open"),
-    "notices that wait for a create": (lambda conn: held_notices(conn, ["eff_1"]), "ix_notice_open"),
+    "notices that wait for a create": (lambda conn: held_notices(conn, ["eff_1"]), "ix_notice_held"),
+    "notices that wait for a create that is over": (lambda conn: open_settled(conn, [None]), "ix_notice_held"),
     "notices that wait for a connection": (lambda conn: release(conn, [Release("con_1")]), "ix_notice_"),
     "due effects": (lambda conn: due_effects(conn, NOW), "ix_effect_open"),
     "waiting effects": (lambda conn: waiting_effects(conn, "eff_1"), "ix_effect_open"),

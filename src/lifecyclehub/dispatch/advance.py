@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lifecyclehub.dispatch.prepared import Prepared, request_from_json
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import ConfigurationError, MappingError
 from lifecyclehub.handoffs import Due, Effect, Handoff, idempotency_key
 from lifecyclehub.insight.view import Subject, View
 from lifecyclehub.insight.world import World
@@ -21,7 +21,7 @@ from lifecyclehub.store.state import State
 from lifecyclehub.store.things import Row
 
 WAITING = ("planned", "held", "ready")
-_OVER = ("done", "cancelled")
+OVER = ("done", "cancelled")
 BY_A_PERSON = "by a person"
 """Why an effect was cancelled that stays so, also while its condition holds."""
 
@@ -37,6 +37,13 @@ class Left:
 
 def prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Left:
     """Check everything that may keep an effect from being performed, and make its input and body from present values."""
+    try:
+        return _prepare(rules, world, view, row)
+    except ConfigurationError as error:  # such as charges in two currencies
+        return Left("held", "undecided", str(error))
+
+
+def _prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Left:
     handoff = rules.handoffs.handoff(row["handoff"])
     rule = handoff.effect(row["name"]) if handoff else None
     if handoff is None or rule is None:
@@ -95,7 +102,7 @@ def _condition(world: World, handoff: Handoff, rule: Effect, view: View, row: Ro
 def _open_needs(state: State, row: Row) -> list[str]:
     """Name the effects that must be done first. One that was cancelled keeps nobody waiting."""
     needed = (state.effect(one) for one in row["needed"])
-    return [f"{one['name']} {one['item']}".strip() + f" ({one['state']})" for one in needed if one and one["state"] not in _OVER]
+    return [f"{one['name']} {one['item']}".strip() + f" ({one['state']})" for one in needed if one and one["state"] not in OVER]
 
 
 def _made(state: State, row: Row) -> dict[str, Any]:

@@ -182,6 +182,12 @@ def _charges(claim: Claim) -> list[str]:
     return [line["charge"] for line in claim.prepared.input["lines"] if line["charge"] is not None]
 
 
+def release_charges(conn: Connection, invoice: str) -> None:
+    """Free the charges of a draft that was never made."""
+    conn.execute(update(tables.invoice_line).where(tables.invoice_line.c.invoice == invoice).values(live=False))
+    conn.execute(update(tables.invoice).where(tables.invoice.c.id == invoice).values(status="void"))
+
+
 def expect(conn: Connection, sent: dict[tuple[str, str, str, str], str]) -> None:
     """Write `mirror.sent` for fields: what is seen next and equals it is our own change coming back."""
     known = {

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, or_, update
 
-from lifecyclehub.dispatch.advance import BY_A_PERSON, WAITING, Left, prepare
+from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER, WAITING, Left, prepare
+from lifecyclehub.dispatch.claim import release_charges
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.world import Effects, subject_of
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.handoffs import Due, Handoff, PlannedEffect, marker
 from lifecyclehub.insight.view import Subject, View
 from lifecyclehub.insight.world import World
@@ -97,7 +98,7 @@ class Planner:
         acting = self._acting(view)
         try:
             planned = handoff.plan(view.base, acting, begun)
-        except MappingError as error:
+        except ConfigurationError as error:  # what a mapping cannot say, or what does not add up, such as two currencies
             self._withhold(handoff, subject, "mapping", str(error))
             return
         for one in planned:
@@ -199,7 +200,7 @@ class Planner:
                 else Left("cancelled", "gone", "what it was for is not there any more")
             )
             if isinstance(ready, Left):
-                self._move(row, ready)
+                self._move(row, _not_hidden(row, ready))
             else:
                 prepared.append(self._ready(row, ready))
         return prepared
@@ -221,8 +222,18 @@ class Planner:
         row |= {"state": left.state, "reason": left.reason, "detail": left.detail}
         if left.state == "done":
             row["done_at"] = self._now
+        if left.state == "cancelled" and row["action"] == "create_draft_invoice" and row["thing"] is not None:
+            self._give_back(row)
         if row["id"] not in self._new:
             self._moved[row["id"]] = row
+
+    def _give_back(self, row: Row) -> None:
+        """Free the charges of a draft that will not be made; if it is wanted again, it is rendered anew."""
+        anew = {"thing": None, "body": None, "input": None, "revision": row["revision"] + 1}
+        still_so = (_effect.c.id == row["id"]) & (_effect.c.epoch == row["epoch"]) & _effect.c.state.in_(WAITING)
+        if self._conn.execute(update(_effect).where(still_so).values(**anew)).rowcount:
+            release_charges(self._conn, row["thing"])
+            row |= anew
 
     def write(self) -> None:
         """Write new and moved effects. A key that another worker planned meanwhile stays as that one planned it."""
@@ -241,7 +252,9 @@ class Planner:
         finding = tables.finding
         subjects = sorted({row["cause"] for row in self._new.values()})
         gone = {f"{row['handoff']}: {code}" for row in self._new.values() for code in _WITHHELD}
-        statement = delete(finding).where(finding.c.kind == "withheld", finding.c.subject.in_(subjects))
+        kinds = sorted({row["cause_kind"] for row in self._new.values()})  # without them the index ends at the kind
+        withheld = (finding.c.kind == "withheld") & finding.c.subject_kind.in_(kinds) & finding.c.subject.in_(subjects)
+        statement = delete(finding).where(withheld)
         self._conn.execute(statement.where(finding.c.about.in_(sorted(gone))))
 
 
@@ -259,14 +272,28 @@ _LATER = (  # written by claims and receipts
 _NEW_COLUMNS = [column.name for column in _effect.columns if column.name not in _LATER]
 
 
+def _not_hidden(row: Row, left: Left) -> Left:
+    """Never cancel what may have been done already: that is a person's to say."""
+    if left.state != "cancelled" or row.get("unsure_since") is None:
+        return left
+    return Left("parked", "in doubt", f"it is not wanted any more ({left.detail}), but it may have been done already")
+
+
 def _with_target(ready: Prepared, target: str | None) -> Prepared:
     return replace(ready, target=target)
 
 
 def advance_effects(planner: Planner, effects: Effects, ids: Sequence[str]) -> list[list[Prepared]]:
     """Advance effects by id; gives, for each, what may be sent now."""
-    results = []
-    for one in ids:
-        found = effects.row(one)
-        results.append(planner.advance(found[1], [found[0]]) if found is not None else [])
-    return results
+    return [_advance_on(planner, *found) if (found := effects.row(one)) is not None else [] for one in ids]
+
+
+def _advance_on(planner: Planner, row: Row, state: State) -> list[Prepared]:
+    """Advance one effect, and when that ends it, also those that waited for it: no receipt will wake them."""
+    waited = row["state"] in WAITING
+    prepared = planner.advance(state, [row])
+    if waited and row["state"] in OVER:
+        for other in state.effects.values():
+            if row["id"] in other["needed"]:
+                prepared += _advance_on(planner, other, state)
+    return prepared

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, literal, select, update
 
 from lifecyclehub.dispatch.made import Made
 from lifecyclehub.dispatch.prepared import Receipt
@@ -38,7 +38,7 @@ _COLUMNS = (
 )
 _WRITE = update(_effect).where(_effect.c.id == bindparam("which")).values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
 _HELD_FOR = select(tables.notice.c.id, tables.notice.c.reason).where(
-    tables.OPEN_NOTICE, tables.notice.c.state == "held", tables.notice.c.reason.in_(bindparam("reasons", expanding=True))
+    tables.HELD_NOTICE, tables.notice.c.reason.in_(bindparam("reasons", expanding=True))
 )
 _OPEN = update(tables.notice).where(tables.notice.c.id == bindparam("which")).values(state="open", reason=None, detail=None)
 _CHECK_AGAIN_S = (1.0, 2.0, 5.0, 15.0, 60.0)
@@ -106,7 +106,9 @@ class WriteReceipts:
             case Found(records):
                 self._found(row, records, made, now)
             case Accepted(handle):
-                row |= {
+                row |= {  # also when it was in doubt meanwhile: from now on it is asked after, never looked up
+                    "state": "in flight",
+                    "reason": None,
                     "handle": handle,
                     "not_before": now + timedelta(seconds=self._check_after(row)),
                     "attempts": row["attempts"] + 1,
@@ -235,3 +237,14 @@ def open_held(conn: Connection, effects: Sequence[str]) -> list[list[str]]:
 def held_notices(conn: Connection, effects: Sequence[str]) -> list[str]:
     """Open the notices that waited for any of these creates; give their ids."""
     return [notice for held in open_held(conn, effects) for notice in held]
+
+
+def open_settled(conn: Connection, items: Sequence[None]) -> list[list[str]]:
+    """Open the notices that wait for a create which is uncertain no more, where nobody was left to do it; give their ids."""
+    effect, notice = tables.effect, tables.notice
+    uncertain = select(literal("waiting(") + effect.c.id + ")").where(tables.UNCERTAIN_EFFECT)
+    waits = notice.c.reason.startswith("waiting(") & notice.c.reason.not_in(uncertain)
+    ids = sorted(conn.execute(select(notice.c.id).where(tables.HELD_NOTICE, waits)).scalars())
+    if ids:
+        conn.execute(_OPEN, [{"which": one} for one in ids])
+    return [ids for _ in items]

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from lifecyclehub.dispatch.advance import BY_A_PERSON
+from lifecyclehub.dispatch.claim import release_charges
 from lifecyclehub.dispatch.plan import Planner, advance_effects
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.world import Effects
@@ -96,8 +97,8 @@ def answer(conn: Connection, items: Sequence[Answered]) -> list[str]:
             results.append("")
             continue
         values = _answered(item, dict(row))
-        if item.verdict in ("anew", "cancel"):
-            _release(conn, row["thing"] if row["action"] == "create_draft_invoice" else None)
+        if item.verdict in ("anew", "cancel") and row["thing"] is not None and row["action"] == "create_draft_invoice":
+            release_charges(conn, row["thing"])
         conn.execute(update(_effect).where(_effect.c.id == item.effect).values(**values))
         insert_all(conn, tables.attempt, [_attempt_of(item, dict(row))])
         results.append(str(values["state"]))
@@ -132,13 +133,6 @@ def _attempt_of(item: Answered, row: dict[str, Any]) -> dict[str, Any]:
         "outcome": item.verdict,
         "detail": f"{item.who}: {item.record_id}" if item.record_id else item.who,
     }
-
-
-def _release(conn: Connection, invoice: str | None) -> None:
-    """Free the charges of a draft that was never made."""
-    if invoice is not None:
-        conn.execute(update(tables.invoice_line).where(tables.invoice_line.c.invoice == invoice).values(live=False))
-        conn.execute(update(tables.invoice).where(tables.invoice.c.id == invoice).values(status="void"))
 
 
 def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> list[int]:

@@ -450,6 +450,7 @@ notice = Table(
     ),
 )
 OPEN_NOTICE = _open("ix_notice_open", notice, ("id",), "state IN ('open', 'held')")
+HELD_NOTICE = _open("ix_notice_held", notice, ("reason",), "state = 'held'")
 _open("ix_notice_parked", notice, ("id",), "state = 'parked'")
 Index("ix_notice_record", notice.c.connection, notice.c.kind, notice.c.record_id)
 snapshot = Table(

@@ -669,6 +669,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index(
+            "ix_notice_held",
+            ["reason"],
+            unique=False,
+            sqlite_where=sa.text("state = 'held'"),
+            postgresql_where=sa.text("state = 'held'"),
+        )
+        batch_op.create_index(
             "ix_notice_open",
             ["id"],
             unique=False,
@@ -789,6 +796,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("state IN ('open', 'held')"),
             postgresql_where=sa.text("state IN ('open', 'held')"),
         )
+        batch_op.drop_index("ix_notice_held", sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
 
     op.drop_table("notice")
     with op.batch_alter_table("milestone", schema=None) as batch_op:

@@ -1,0 +1,68 @@
+"""A database that is busy just after an answer was kept keeps nobody waiting for ever; one effect is in one worker's hands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecyclehub.dispatch.receipt import open_held
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.writer import StoreBusy
+from tests.support.bad_input import Hall, a_deal, hall
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def h(tmp_path: Path) -> AsyncIterator[Hall]:
+    async with hall(tmp_path) as opened:
+        await opened.switch_on()
+        yield opened
+
+
+async def win(h: Hall) -> None:
+    h.vendors.deals["1"] = a_deal("1", stage="closedwon")
+    assert (await h.knock("hubspot", h.deal_changed("1"))).is_success
+    await h.hub.settled()
+
+
+async def test_what_an_answer_sets_free_goes_on_with_the_tick(h: Hall) -> None:
+    run = h.hub.store.run
+    refused: list[Any] = []
+
+    async def busy_once(asked: Any, item: Any) -> Any:
+        if asked is open_held and not refused:
+            refused.append(item)
+            raise StoreBusy("database is locked")
+        return await run(asked, item)
+
+    h.hub.store.run = busy_once  # type: ignore[method-assign,assignment]
+    await win(h)
+    assert refused
+    assert {row["state"] for row in h.rows(t.effect)} == {"done", "held"}
+
+    await h.forward(0)
+
+    assert "held" not in {row["state"] for row in h.rows(t.effect)}
+
+
+async def test_an_effect_that_is_under_way_is_begun_no_second_time(h: Hall) -> None:
+    dispatcher = h.hub.dispatcher
+    begun: list[Any] = []
+
+    def start(work: Any) -> None:
+        begun.append(work)
+        work.close()
+
+    dispatcher.flow.start = start  # type: ignore[method-assign]
+    await win(h)
+    begun.clear()
+
+    await dispatcher.advance_all()
+    await dispatcher.advance_all()
+
+    assert begun == []
+    assert dispatcher._stranded == set(dispatcher._under_way)
