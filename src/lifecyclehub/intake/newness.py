@@ -25,6 +25,8 @@ def age(seen: Observation, link: Row | None) -> Age:
         return "newer"
     if link["deleted_at"] is not None and not seen.fetched:
         return "tie"  # a delete beats a late update: only a fresh look brings a record back
+    if link["deleted_at"] is not None and seen.seen_at < link["fetched_at"]:
+        return "older"  # it was looked at before the look that found it gone
     by_vendor = _by_vendor(seen, link)
     if by_vendor != "tie":
         return by_vendor

@@ -67,9 +67,9 @@ class Settle:
 
     @staticmethod
     def _overtaken(batch: Batch, other: Observation) -> bool:
-        """Tell whether a company that is still nobody's was seen later than this: it is needed now, with its newest values."""
+        """Tell whether a company or contact that is nobody's was seen later: it is needed now, with its newest values."""
         link = batch.links.get(other.key)
-        return other.fills == "client" and link is not None and link["thing"] is None and age(other, link) != "newer"
+        return other.fills in ("client", "contact") and link is not None and link["thing"] is None and age(other, link) != "newer"
 
     def _related(self, batch: Batch, matcher: Matcher, other: Observation) -> None:
         """Take over a record that came along; its own notices have nothing to do with this."""

@@ -60,6 +60,7 @@ class Intake:
         self._left_in_store = False
         self._stranded = False
         self._lanes: dict[RecordKey, dict[str, Row]] = {}
+        self._at_work: set[str] = set()  # notices that a lane is just working on
         self.use(rules)
 
     def use(self, rules: Rules) -> None:
@@ -198,7 +199,13 @@ class Intake:
         try:
             while waiting := self._lanes[key]:
                 self._lanes[key] = {}
-                await self._record(key, list(waiting.values()))
+                self._at_work |= waiting.keys()
+                try:
+                    await self._record(key, list(waiting.values()))
+                finally:
+                    self._at_work -= waiting.keys()
+        except (StoreBusy, StoreClosed):
+            self._stranded = True
         finally:
             del self._lanes[key]
 
@@ -220,6 +227,7 @@ class Intake:
             settled = await self._tools.store.run(self._settle, seen)
             if settled.state != "look again":
                 return settled
+            self._dispatcher.submit(settled.ready)  # those of others that were settled in the same commit
         raise TryAgain("the record changes faster than it can be looked at", sent=False)
 
     async def _see(self, key: RecordKey, notices: Sequence[Row], began: datetime, *, fetch: bool) -> Observation:
@@ -287,7 +295,7 @@ class Intake:
         """At a start: take up everything that is open."""
         after = ""
         while len(self._lanes) < LANES and (rows := await self._tools.store.read(open_notices, self._tools.clock.now(), after)):
-            self.take(rows)
+            self.take(row for row in rows if row["id"] not in self._at_work)
             after = rows[-1]["id"]
         await self.refill()
 
@@ -296,7 +304,8 @@ class Intake:
         if self._stranded and len(self._lanes) < LANES // 2:
             self._stranded = False
             await self.recover()
-        self.take(await self._tools.store.read(due_notices, self._tools.clock.now()))
+        due = await self._tools.store.read(due_notices, self._tools.clock.now())
+        self.take(row for row in due if row["id"] not in self._at_work)  # a slow look is not begun again meanwhile
         if self._waiting == 0:
             await self.refill()
 

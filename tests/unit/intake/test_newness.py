@@ -69,6 +69,12 @@ CASES: list[tuple[str, Observation, dict[str, Any] | None, str]] = [
     ("a late payload of a deleted record", seen("time", changed=T + S, fetched=False), known(changed=T, deleted_at=T), "tie"),
     ("a fresh look that shows it alive", seen("version", version="9", seen_at=T + S), known("9", deleted_at=T), "newer"),
     ("a look that began before the delete", seen(seen_at=T - S), known(deleted_at=T), "older"),
+    (
+        "a look that began before the delete, with a higher version",
+        seen("version", version="10", seen_at=T - S),
+        known("9", deleted_at=T),
+        "older",
+    ),
 ]
 
 
