@@ -21,6 +21,7 @@ from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.anew import Anew
 from lifecyclehub.intake.directory import Directory, read_directory
+from lifecyclehub.intake.notices import Release, release
 from lifecyclehub.intake.receive import Reception
 from lifecyclehub.intake.sweep import Sweeper
 from lifecyclehub.intake.work import Intake, nothing_left
@@ -167,6 +168,7 @@ class Hub:
         """Take the installation, take up what was left, and begin to tick. Raises ConfigurationError if another hub has it."""
         self._take_lock()
         await self.dispatcher.recover()
+        await self._release_held()
         await self.intake.recover()
         await self.store.run(record_rules, Applied(self.rules, "the hub, at its start", self.clock.now()))
         self.intake.flow.start(self.anew.if_changed(self.rules))
@@ -202,7 +204,7 @@ class Hub:
 
     async def reconfigure(self) -> None:
         """Read the configuration anew and look at everything that waits with it. Faulty files change nothing."""
-        self._configured = (await self.reread()).configured  # others read the directory anew too, but take nothing else over
+        configured = (await self.reread()).configured  # others read the directory anew too, but take nothing else over
         self._targets.clear()
         for row in self.directory.connections.values():
             self.client.forget(row["grant"])
@@ -213,9 +215,17 @@ class Hub:
             rules = self.rules
         self.use(rules)
         await self.store.run(record_rules, Applied(rules, "the hub, after a change", self.clock.now()))
+        await self._release_held()
         await self.dispatcher.advance_all()
         await self.intake.recover()
         await self.anew.if_changed(rules)
+        self._configured = configured  # only now: what a busy database kept from being taken over is tried again
+
+    async def _release_held(self) -> None:
+        """Open what was held for a connection that works: a delivery that came while it was resumed met the old directory."""
+        active = [Release(row["id"]) for row in self.directory.connections.values() if row["state"] == "active"]
+        if active:
+            await self.store.run_all(release, active)
 
     def use(self, rules: Rules) -> None:
         """Work with these rules from now on."""

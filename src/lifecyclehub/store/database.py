@@ -39,7 +39,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _open_postgres(url: str) -> Engine:
-    engine = create_engine(url, pool_size=12, max_overflow=8, pool_pre_ping=True, query_cache_size=2000)
+    engine = create_engine(url, pool_size=12, max_overflow=8, pool_pre_ping=True, query_cache_size=2000, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
@@ -60,7 +60,10 @@ def snapshot(engine: Engine) -> Connection:
 def _open_sqlite(url: str) -> Engine:
     # The driver must not begin transactions by itself: BEGIN IMMEDIATE takes the write lock before anything is read.
     engine = create_engine(
-        url, connect_args={"isolation_level": None, "check_same_thread": False, "timeout": 10}, query_cache_size=2000
+        url,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": 10},
+        query_cache_size=2000,
+        hide_parameters=True,  # errors are logged and kept on notices; values may be secret
     )
 
     @event.listens_for(engine, "connect")
