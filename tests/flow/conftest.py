@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.world import World, t, world
+from lifecyclehub.store import tables as t
+from tests.support.world import World, world
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])

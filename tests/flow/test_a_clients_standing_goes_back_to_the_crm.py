@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.world import HANDOFFS, STANDING, World, t, world
+from lifecyclehub.store import tables as t
+from tests.support.world import HANDOFFS, STANDING, World, world
 
 pytestmark = pytest.mark.anyio
 

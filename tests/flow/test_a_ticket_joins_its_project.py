@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import World, t
+from lifecyclehub.store import tables as t
+from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.world import World, t
+from lifecyclehub.store import tables as t
+from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.world import World, t
+from lifecyclehub.store import tables as t
+from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
 
