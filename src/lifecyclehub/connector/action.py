@@ -127,4 +127,4 @@ def said_by(reply: Reply, limit: int = 300) -> str:
     except NotOurJson:
         value = reply.body.decode("utf-8", "replace")
     text = value if isinstance(value, str) else str(value)
-    return " ".join(text.split())[:limit]
+    return " ".join(text.replace("\x00", "").split())[:limit]  # PostgreSQL keeps no NUL

@@ -6,6 +6,7 @@ again before it is claimed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ def _prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Lef
     closed = _closed(rules, connection)
     if closed is not None:
         return Left("held", "connection", closed)
-    needs = _open_needs(view.subject.state, row)
+    needs = _open_needs(view.subject.state, row, rule.optional_needs)
     if needs:
         return Left("held", "needs", f"waits for {', '.join(needs)}")
     action = rules.action(connection["connector"], row["action"])
@@ -99,10 +100,11 @@ def _condition(world: World, handoff: Handoff, rule: Effect, view: View, row: Ro
     return None if decision else Left("cancelled", "condition", f"{rule.when.text if rule.when else ''} is false")
 
 
-def _open_needs(state: State, row: Row) -> list[str]:
-    """Name the effects that must be done first. One that was cancelled keeps nobody waiting."""
-    needed = (state.effect(one) for one in row["needed"])
-    return [f"{one['name']} {one['item']}".strip() + f" ({one['state']})" for one in needed if one and one["state"] not in OVER]
+def _open_needs(state: State, row: Row, optional: Collection[str]) -> list[str]:
+    """Name the effects that must be done first. Only an optional one (`needs = ["customer?"]`) may be cancelled instead."""
+    needed = [one for one in map(state.effect, row["needed"]) if one is not None]
+    waiting = [one for one in needed if one["state"] != "done" and not (one["state"] == "cancelled" and one["name"] in optional)]
+    return [f"{one['name']} {one['item']}".strip() + f" ({one['state']})" for one in waiting]
 
 
 def _made(state: State, row: Row) -> dict[str, Any]:

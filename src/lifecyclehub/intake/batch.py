@@ -75,6 +75,7 @@ class Batch:
         keys = {one.key for one in everything}
         keys |= {(one.connection, one.kind, one.into) for one in everything if one.into}
         self.links: dict[RecordKey, Row] = {_key(row): row for row in records(conn, tables.link, keys, lock=True)}
+        self._linked = set(self.links)
         self.mirrors: dict[RecordKey, dict[str, Row]] = {}
         for row in records(conn, tables.mirror, keys):
             self.mirrors.setdefault(_key(row), {})[row["field"]] = row
@@ -175,6 +176,18 @@ class Batch:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
+    def _write_links(self) -> None:
+        """Write links; a record that another worker linked to something else meanwhile is looked at anew."""
+        changed = [self.links[key] for key in sorted(self._links)]
+        new = [row for row in changed if _key(row) not in self._linked]
+        if new and self.conn.dialect.name != "sqlite":
+            insert_new(self.conn, tables.link, new)
+            mine = {_key(row): row["thing"] for row in new}
+            for row in records(self.conn, tables.link, set(mine)):
+                if row["thing"] != mine[_key(row)]:
+                    raise LostRace("another worker met this record at the same moment")
+        put_all(self.conn, tables.link, changed)
+
     def write(self) -> None:
         """Write everything, parents before children, one executemany a table."""
         for kind in ("client", "engagement", "contact", "deal", "project", "ticket", "invoice"):
@@ -184,7 +197,7 @@ class Batch:
             put_all(self.conn, _table(kind), [self.things[one] for one in sorted(self._changed) if one[0] == kind])
         insert_new(self.conn, tables.role, self.new.get("role", []))
         insert_new(self.conn, tables.charge, self.new.get("charge", []))
-        put_all(self.conn, tables.link, [self.links[key] for key in sorted(self._links)])
+        self._write_links()
         put_all(self.conn, tables.mirror, list(self._mirrors.values()))
         insert_all(self.conn, tables.snapshot, self.snapshots)
         insert_new(self.conn, tables.event, self.events)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from lifecyclehub.dispatch.plan import Planner
 from lifecyclehub.dispatch.prepared import Prepared
@@ -43,6 +43,12 @@ _STAGES_OF = (
     .distinct()
 )
 _FREE = update(tables.invoice_line).where(tables.invoice_line.c.invoice == bindparam("of")).values(live=False)
+_NEWEST_FACT = (
+    select(tables.engagement.c.client, func.max(tables.event.c.at, type_=tables.event.c.at.type).label("at"))
+    .join(tables.event, tables.event.c.engagement == tables.engagement.c.id)
+    .where(tables.engagement.c.client.in_(bindparam("wanted", expanding=True)))
+    .group_by(tables.engagement.c.client)
+)
 _SCOPED = ("fixed",)
 
 
@@ -159,16 +165,25 @@ def _derive_stages(conn: Connection, rules: Rules, now: datetime, states: Mappin
         conn.execute(_STAGE, values)
 
 
+def _known_since(conn: Connection, clients: Collection[str]) -> dict[str, datetime]:
+    """Date a first standing by the newest fact that it rests on, not by when we looked: nothing acts on history."""
+    if not clients:
+        return {}
+    return {row.client: row.at for row in conn.execute(_NEWEST_FACT, {"wanted": sorted(clients)})}
+
+
 def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
     """Bring the standing of clients up to date; give those whose standing changed."""
     engagements: dict[str, list[dict[str, Any]]] = {}
     for client_id, stage, kind in conn.execute(_STAGES_OF, {"wanted": sorted(clients)}):
         engagements.setdefault(client_id, []).append({"stage": stage, "kind": kind})
     values = []
-    for client in rows(conn, tables.client, "id", clients):
+    found = rows(conn, tables.client, "id", clients)
+    known = _known_since(conn, [client["id"] for client in found if client["standing_since"] is None])
+    for client in found:
         derived = rules.handoffs.lifecycle.standing(standing_facts(rules, client, engagements.get(client["id"], []), now))
         if isinstance(derived, Derived) and (derived.value != client["standing"] or client["standing_since"] is None):
-            values.append({"which": client["id"], "new_standing": derived.value, "since": now})
+            values.append({"which": client["id"], "new_standing": derived.value, "since": known.get(client["id"], now)})
     if values:
         conn.execute(_STANDING, values)
     return {value["which"] for value in values}
