@@ -8,7 +8,8 @@ import pytest
 from starlette.requests import Request
 
 from lifecyclehub.sandbox.tool import VendorError
-from tests.support.world import World, t
+from lifecyclehub.store import tables as t
+from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
 
