@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.text import Text
 
 from lifecyclehub.sandbox.installation import connect, fresh_home
-from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools
+from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, stopped_in_order
 from lifecyclehub.sandbox.story import Story
 from lifecyclehub.sandbox.telling import Teller
 from lifecyclehub.sandbox.watch import Watch
@@ -33,7 +31,7 @@ def main(once: bool, home: Path | None) -> int:  # noqa: FBT001 (the command's o
     home = shown.absolute()
     began = time.monotonic()
     fresh_home(home)
-    with _stopped_in_order(), contextlib.ExitStack() as stack:
+    with stopped_in_order(), contextlib.ExitStack() as stack:
         try:
             return _walk(stack, home, shown, began, once=once)
         except DidNotHappen as error:
@@ -97,20 +95,3 @@ def _program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = shutil.which(name)
     return name if found and Path(found).parent == beside.parent else min(os.path.relpath(beside), str(beside), key=len)
-
-
-@contextlib.contextmanager
-def _stopped_in_order() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, so that both processes are stopped."""
-
-    def end(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -21,7 +21,7 @@ from typing import Any
 
 from lifecyclehub.sandbox.checker import Case, Proof, check, read_histories, writes
 from lifecyclehub.sandbox.installation import connect, fresh_home
-from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools
+from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, stopped_in_order
 from lifecyclehub.sandbox.story import checklist, quiet
 from lifecyclehub.sandbox.watch import Watch
 from lifecyclehub.settings import write_settings
@@ -189,10 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, help="keep the installation and the histories here")
     parser.add_argument("--behaved", action="store_true", help="the tools make no faults of their own")
     given = parser.parse_args(arguments)
-    if given.home is not None:
-        return run(given.home.absolute(), given)
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        return run(Path(folder), given)
+    with stopped_in_order():
+        if given.home is not None:
+            return run(given.home.absolute(), given)
+        with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+            return run(Path(folder), given)
 
 
 def run(home: Path, given: argparse.Namespace) -> int:
