@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +10,25 @@ from lifecyclehub.store import tables as t
 from tests.support.world import World, world
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
-async def shared_world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """Give a world with all three handoffs on, for many stories."""
-    home: Path = tmp_path_factory.mktemp(f"world-{request.param}")
-    url = request.getfixturevalue("shared_postgres_url") if request.param == "postgres" else None
-    async with world(home, url) as one:
+@pytest.fixture(scope="session")
+async def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Give a world on SQLite with all three handoffs on, for many stories."""
+    async with world(tmp_path_factory.mktemp("world"), None) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+async def postgres_world(tmp_path_factory: pytest.TempPathFactory, shared_postgres_url: str) -> AsyncIterator[World]:
+    """Give the same on PostgreSQL."""
+    async with world(tmp_path_factory.mktemp("world"), shared_postgres_url) as one:
+        yield one
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_world(request: pytest.FixtureRequest) -> World:
+    """Give the world of one database. Each is made once, however the stories of both take turns."""
+    one: World = request.getfixturevalue(f"{request.param}_world")
+    return one
 
 
 @pytest.fixture
