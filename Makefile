@@ -24,7 +24,7 @@ demo: setup
 	@$(BIN)/lifecyclehub demo $(if $(ONCE),--once)
 
 test: setup
-	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

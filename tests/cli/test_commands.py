@@ -37,6 +37,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def run_it(*arguments: str, typed: str = "") -> Ended:
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        monkeypatch.setenv("COLUMNS", "200")
         capsys.readouterr()
         code = main([*arguments, "--home", str(tmp_path / "home")])
         said = capsys.readouterr()

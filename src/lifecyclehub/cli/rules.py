@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 from lifecyclehub.admin.handoffs import Switched, list_handoffs, set_handoff
 from lifecyclehub.admin.mappings import Checked, applied_version, apply_rules, check_mappings, show_mappings
 from lifecyclehub.cli.codes import CONFIGURATION, told
-from lifecyclehub.cli.home import settings_of
+from lifecyclehub.cli.home import holder_of, settings_of
 from lifecyclehub.cli.shared import (
     AsJson,
     ask,
@@ -97,7 +98,23 @@ def apply_(ctx: typer.Context) -> None:
         await hub.store.run(apply_rules, None)
 
     with_hub(ctx, work)
-    console().print(f"Version {checked.rules.version}: a running hub takes it over within a second.", markup=False)
+    version = checked.rules.version
+    if holder_of(settings_of(home_of(ctx))) is None:
+        console().print(f"Version {version}: no hub is running; it is taken over at the next start.", markup=False)
+    elif _taken_over(ctx, version):
+        console().print(f"Version {version}: the hub works with it now.", markup=False)
+    else:
+        console().print(f"Version {version}: the hub is busy; see lifecyclehub mappings check.", markup=False)
+
+
+def _taken_over(ctx: typer.Context, version: str, within_s: float = 15.0) -> bool:
+    """Wait until the running hub works with these rules, so that what is done next is done with them."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if ask(ctx, applied_version) == version:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 # --- handoffs ---------------------------------------------------------------------------------------------------------
