@@ -90,7 +90,7 @@ class View:
             links[kind] = link["record_id"] if link else None
         return {
             "links": links,
-            "settings": connection["settings"] if connection else {},
+            "settings": {name: value for name, value in connection["settings"].items() if value != ""} if connection else {},
             "account": {"id": connection["account_id"], **connection["account"]} if connection else {},
             "charges": self.charges(),
         }
