@@ -17,6 +17,9 @@ help:
 	@echo "make mutants   break the code on purpose and see the tests notice"
 	@echo "make lock      make requirements.lock anew"
 
+# Tests keep their databases in memory where there is a folder for it, and compile the programs they start only once.
+FAST := $(shell [ -w /dev/shm ] && echo TMPDIR=/dev/shm)
+
 setup:
 	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) $(PLUGINS)
 
@@ -24,7 +27,7 @@ demo: setup
 	@$(BIN)/lifecyclehub demo $(if $(ONCE),--once)
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(FAST) $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
