@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# httpcore looks for this at each request, which is not installed: the search takes longer than most of what it looks for.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 # Generated examples are the same in every run, and a slow machine is no failure.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import platform
@@ -15,20 +14,22 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from cases import Case
 from fat import Fat
+from filled import measure_filled
 from home import make_home
-from ledger import Ledger, median, percentile
+from ledger import Ledger, median
 from load import Load
-from server import Server, free_port, own_cpu_s
-from showing import show, show_profile
+from measuring import CONNECTIONS, Figures, Measurement, Tally, no_collecting
+from server import Server, free_port
+from showing import show, show_filled, show_profile
 from sink import Sink
 from thin import Thin
 
@@ -36,8 +37,6 @@ from lifecyclehub.registry.registry import Registry
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-CONNECTIONS = 32
-Figures = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,86 +53,6 @@ class Size:
 
 FULL = Size(repetitions=3, warm_up=300, closed={"fat": 4_000, "thin": 1_500, "bare": 20_000}, seconds=15.0)
 SMOKE = Size(repetitions=1, warm_up=10, closed={"fat": 150, "thin": 60, "bare": 0}, seconds=0.5, only_cases=True)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What came out of one repetition."""
-
-    figures: Figures = field(default_factory=dict)
-    lost: int = 0
-    doubled: int = 0
-    refused: int = 0
-    acknowledged: int = 0
-
-
-@contextmanager
-def no_collecting() -> Iterator[None]:
-    """Keep this process's garbage collector from adding its own pauses to what is measured."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-class Measurement:
-    """One server under measurement: its phases, one after the other, with pieces numbered through."""
-
-    def __init__(self, server: Server, load: Load, ledger: Ledger) -> None:
-        self._server, self._load, self._ledger = server, load, ledger
-        self._next = 1
-        self.tally = Tally()
-
-    def pieces(self, count: int) -> range:
-        """Give so many new pieces."""
-        first, self._next = self._next, self._next + count
-        return range(first, self._next)
-
-    async def warm_up(self, count: int) -> None:
-        """Let caches fill and code be loaded; only loss and doubling count here."""
-        pieces = self.pieces(count)
-        await self._load.closed(pieces, min(CONNECTIONS, count))
-        await self._arrived(pieces)
-
-    async def most(self, count: int) -> None:
-        """As fast as it takes them: rates and CPU."""
-        pieces = self.pieces(count)
-        cpu, own, began = self._server.cpu_s(), own_cpu_s(), time.monotonic_ns()
-        with no_collecting():
-            await self._load.closed(pieces, CONNECTIONS)
-            await self._arrived(pieces)
-        used = None if cpu is None else (self._server.cpu_s() or 0.0) - cpu
-        acknowledged = [self._ledger.acknowledged[one] for one in pieces if one in self._ledger.acknowledged]
-        ends = self._ledger.ends(pieces)
-        elapsed = (max(ends, default=began) - began) / 1e9 or float("nan")
-        self.tally.figures |= {
-            "acks_per_s": len(acknowledged) / ((max(acknowledged, default=began) - began) / 1e9 or float("nan")),
-            "handoffs_per_s": len(ends) / elapsed,
-            "cpu_s_per_1000": None if used is None else used / count * 1000,
-            "rig_cpu_share": (own_cpu_s() - own) / elapsed,
-        }
-
-    async def paced(self, rate: float, seconds: float, suffix: str) -> None:
-        """At a given rate: waiting times."""
-        pieces = self.pieces(max(int(rate * seconds), 5))
-        with no_collecting():
-            await self._load.paced(pieces, rate, seed=len(pieces))
-            await self._arrived(pieces)
-        acks, arrivals = self._ledger.waits_ms(pieces)
-        for name, values in (("ack", acks), ("e2e", arrivals)):
-            self.tally.figures |= {f"{name}_p{share}_ms{suffix}": percentile(values, share / 100) for share in (50, 99)}
-
-    async def _arrived(self, pieces: range) -> None:
-        self.tally.lost += len(await self._ledger.all_arrived(pieces))
-        await asyncio.sleep(0.3)  # for the receipts
-
-    def end(self) -> Tally:
-        """Count what nobody may lose or do twice."""
-        self.tally.doubled, self.tally.refused = self._ledger.doubled, len(self._ledger.refused)
-        self.tally.acknowledged = len(self._ledger.acknowledged)
-        return self.tally
 
 
 def serving(profile: Path | None) -> list[str]:
@@ -167,13 +86,36 @@ def _there(profile: Path) -> bool:
     return profile.exists()
 
 
-async def measure_case(case: Case, size: Size, folder: Path, sink: Sink, registry: Registry) -> Tally:
+Stores = Callable[[], AbstractContextManager[dict[str, str]]]
+"""Gives an empty store as what a home's environment says of it."""
+
+
+def stores(stack: ExitStack, *, on_postgres: bool) -> Stores:
+    """Give SQLite in each home, or new schemas of a PostgreSQL that keeps what it commits."""
+    if not on_postgres:
+        return lambda: nullcontext({})
+    sys.path.insert(0, str(HERE.parent))
+    from tests.support import postgres
+
+    url, _ = stack.enter_context(postgres.restartable())
+
+    @contextmanager
+    def fresh() -> Iterator[dict[str, str]]:
+        with postgres.fresh_schema(url) as here:
+            yield {"LIFECYCLEHUB_DATABASE": here}
+
+    return fresh
+
+
+async def measure_case(
+    case: Case, size: Size, folder: Path, sink: Sink, registry: Registry, store: dict[str, str] | None = None
+) -> Tally:
     """Set up a home, start a hub on it, and measure all phases."""
     home, port, ledger = folder / "home", free_port(), Ledger(case.wanted)
-    make_home(home, case, registry, sink.port)
+    make_home(home, case, registry, sink.port, store)
     sink.answer = lambda method, path, body: case.answer(ledger, method, path, body)
     profile = RESULTS / f"profile-{case.name}.json" if size.profile else None
-    environment = {"LIFECYCLEHUB_HOME": str(home), "LIFECYCLEHUB_PORT": str(port)}
+    environment = {"LIFECYCLEHUB_HOME": str(home), "LIFECYCLEHUB_PORT": str(port), **(store or {})}
     server = await Server.start(serving(profile), folder / "hub.log", environment, port, b"/readyz")
     load = Load(port, ledger, lambda piece: case.delivery(piece, port))
     measured = Measurement(server, load, ledger)
@@ -251,7 +193,17 @@ def summed(tallies: list[Tally]) -> Figures:
     return figures | totals
 
 
-async def measure(size: Size, chosen: list[Case]) -> dict[str, Any]:
+async def measure_long(size: Size, folder: Path, sink: Sink, registry: Registry, store: dict[str, str], handoffs: int) -> Figures:
+    """Measure the fat case on an empty store, and on one that holds so many handoffs."""
+    case, home = Fat(), folder / "home"
+    settings = make_home(home, case, registry, sink.port, store)
+    pieces = size.closed[case.name]
+    return await measure_filled(
+        case, home, settings.database, store, sink, handoffs=handoffs, pieces=pieces, rounds=size.repetitions
+    )
+
+
+async def measure(size: Size, chosen: list[Case], given: Stores, filled: int | None = None) -> dict[str, Any]:
     """Measure everything and give the results as they are written."""
     sys.path.insert(0, str(HERE / "connectors"))
     registry = Registry.load()
@@ -271,12 +223,16 @@ async def measure(size: Size, chosen: list[Case]) -> dict[str, Any]:
             machine["rig_per_s"] = await measure_rig(size, sink)
             bare = [await measure_bare(size, folder / f"bare{turn}", sink) for turn in range(size.repetitions)]
             machine |= {f"bare_{name}": value for name, value in summed(bare).items()}
-        for case in chosen:
-            tallies = []
+        if filled is not None:
+            with given() as store:
+                results["filled"] = await measure_long(size, folder, sink, registry, store, filled)
+        for case in chosen if filled is None else ():
+            tallies: list[Tally] = []
             for turn in range(size.repetitions):
                 place = folder / f"{case.name}{turn}"
                 place.mkdir()
-                tallies.append(await measure_case(case, size, place, sink, registry))
+                with given() as store:
+                    tallies.append(await measure_case(case, size, place, sink, registry, store))
                 loads.append(os.getloadavg()[0])
                 print(f"{case.name}: repetition {turn + 1} of {size.repetitions}", file=sys.stderr)
             results[case.name] = summed(tallies)
@@ -298,15 +254,27 @@ def main() -> int:
     parser.add_argument("--only", choices=("fat", "thin"), help="one case alone")
     parser.add_argument("--repetitions", type=int, help="how many homes and hubs per case")
     parser.add_argument("--seconds", type=float, help="how long each rate is kept")
+    parser.add_argument(
+        "--filled", type=int, nargs="?", const=1_000_000, help="compare an empty store with one of so many handoffs"
+    )
+    parser.add_argument("--pieces", type=int, help="how many deliveries the closed loop has")
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of the embedded store")
     given = parser.parse_args()
     size = SMOKE if given.smoke else FULL
     repetitions = 1 if given.profile else given.repetitions or size.repetitions
     size = replace(size, repetitions=repetitions, seconds=given.seconds or size.seconds)
     size = replace(size, only_cases=True, profile=True) if given.profile else size
+    size = replace(size, only_cases=True) if given.filled else size
+    size = replace(size, closed=dict.fromkeys(size.closed, given.pieces)) if given.pieces else size
     cases: tuple[Case, ...] = (Fat(), Thin())
     chosen = [case for case in cases if given.only in (None, case.name)]
     RESULTS.mkdir(exist_ok=True)
-    results = uvloop.run(measure(size, chosen))
+    with ExitStack() as stack:
+        results = uvloop.run(measure(size, chosen, stores(stack, on_postgres=given.postgres), given.filled))
+    if given.filled:
+        show_filled(results["filled"], results["machine"])
+        (RESULTS / "filled.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        return 0 if sound(results["filled"]) else 1
     if given.profile:
         for case in chosen:
             show_profile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,14 @@ HERE = Path(__file__).parent
 HANDOFF = "won-deal-starts-delivery"
 
 
-def make_home(folder: Path, case: Case, registry: Registry, sink_port: int) -> Settings:
+def make_home(
+    folder: Path, case: Case, registry: Registry, sink_port: int, environment: Mapping[str, str] | None = None
+) -> Settings:
     """Set up a home whose connections call the sink."""
-    settings = read_settings(folder, {})
-    init_home(settings)
+    settings = read_settings(folder, dict(environment or {}))
+    settings.mappings.mkdir(parents=True)
     shutil.copyfile(HERE / "handoffs" / f"{case.name}.toml", settings.mappings / "handoffs.toml")
+    init_home(settings)
     vault, now = Vault.open(folder, {}), datetime.now(UTC)
     engine = open_engine(settings.database)
     with engine.begin() as conn:

@@ -56,6 +56,21 @@ def show(results: dict[str, Any]) -> None:
     )
 
 
+def show_filled(figures: dict[str, Any], machine: dict[str, Any]) -> None:
+    """Print what a long history costs."""
+    stored, lost, doubled = (_figure(figures[name]) for name in ("stored", "lost", "doubled"))
+    table = Table(title=f"An empty store, and one with {stored} deliveries and effects")
+    for column in ("", "empty", "filled"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in ("handoffs_per_s", "cpu_s_per_1000", "cold_start_s", "peak_mb"):
+        table.add_row(LABELS[name], *(_figure(figures[f"{name}_{when}"]) for when in ("empty", "filled")))
+    console = Console()
+    console.print(table)
+    console.print(f"rate filled / empty {figures['rate_ratio']:.2f}, CPU filled / empty {figures['cpu_ratio']:.2f}")
+    loads = ", ".join(f"{one:.1f}" for one in machine["load_average"])
+    console.print(f"lost {lost}, done twice {doubled}; filled in {figures['filling_s']:,.0f} s; load average {loads}")
+
+
 def show_profile(name: str, profile: dict[str, Any], pieces: int) -> None:
     """Print where the hub's CPU time went, per 1,000 deliveries."""
     per = 1000 / pieces

@@ -16,7 +16,7 @@ from cases import CLIENTS, SIGNING_SECRET, Connected, now_text, piece_in, post
 from ledger import Ledger
 
 PORTAL, WORKSPACE = "8140021", "1200456789"
-COMPANY, CONTACT = 700_000, 800_000
+COMPANY, CONTACT, PERSON, OWNER = 700_000, 800_000, 900_000, 41_629_000
 _ID = re.compile(r"/(\d+)(?:\?|$)")
 _CREATED = "2026-01-05T09:12:44.120Z"
 
@@ -55,8 +55,8 @@ class Thin:
         """Answer for HubSpot and Asana."""
         if method == "GET" and path.startswith("/crm/v3/objects/deals/"):
             return 200, _deal(_id_in(path))
-        if method == "GET" and path.startswith("/crm/v3/owners/"):
-            return 200, _owner(path.partition("?")[0].rpartition("/")[2])
+        if method == "GET" and path.startswith(("/crm/v3/owners", "/users")):
+            return 200, _people(*path.partition("?")[0].rsplit("/", 2)[-2:])
         if path.startswith("/crm/v3/objects/companies/batch/read"):
             return 200, _batch([_company(int(one["id"])) for one in json.loads(body)["inputs"]])
         if path.startswith("/crm/v3/objects/contacts/batch/read"):
@@ -95,7 +95,7 @@ def _deal(piece: int) -> bytes:
         "closedate": "2026-03-31T00:00:00Z",
         "createdate": _CREATED,
         "hs_lastmodifieddate": now,
-        "hubspot_owner_id": str(41_629_000 + client % 7),
+        "hubspot_owner_id": str(OWNER + client % 7),
         "hs_object_id": str(piece),
     }
     associations = {
@@ -110,6 +110,22 @@ def _owner(owner: str) -> bytes:
     number = int(owner) % 7
     record = {"id": owner, "email": f"owner{number}@northwind.example", "firstName": "Owner", "lastName": str(number)}
     return json.dumps(record | {"userId": 60134, "createdAt": _CREATED, "updatedAt": _CREATED, "archived": False}).encode()
+
+
+def _people(before: str, last: str) -> bytes:
+    """Give HubSpot's owners or Asana's users, the same people; all of them, or the one that is asked for by an id."""
+    if last == "owners":
+        return json.dumps({"results": [json.loads(_owner(str(OWNER + number))) for number in range(7)]}).encode()
+    if before == "owners":
+        return _owner(last)
+    people = [
+        {"gid": str(PERSON + number), "name": f"Owner {number}", "email": f"owner{number}@northwind.example"}
+        for number in range(7)
+    ]
+    if last == "users":
+        return json.dumps({"data": people, "next_page": None}).encode()
+    person = people[int(last) - PERSON] | {"workspaces": [{"gid": WORKSPACE, "name": "Northwind Atelier"}]}
+    return json.dumps({"data": person}).encode()
 
 
 def _batch(records: list[dict[str, Any]]) -> bytes:

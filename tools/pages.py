@@ -11,6 +11,7 @@ from typing import Any
 from typer.main import get_command
 
 from lifecyclehub.cli.app import app
+from lifecyclehub.cli.lazily import loaded
 from lifecyclehub.model import THINGS
 
 ADMIN = Path(__file__).resolve().parents[1] / "docs" / "admin"
@@ -84,7 +85,7 @@ def commands() -> Iterator[str]:
 def _visible(group: Any) -> Iterator[tuple[str, Any]]:
     for name, one in getattr(group, "commands", {}).items():
         if not one.hidden:
-            yield name, one
+            yield name, loaded(one)
 
 
 def _help(one: Any) -> str:

@@ -20,6 +20,10 @@ class ConfigurationError(HubError):
         super().__init__(f"{where + ': ' if where else ''}{what}{' ' + mend if mend else ''}")
 
 
+class NotThere(ConfigurationError):
+    """What was named is not there. The text names the nearest that is, where there is one."""
+
+
 class MappingError(ConfigurationError):
     """A mapping, lookup, converter or handoff that cannot be applied, or a value that it could not map."""
 
@@ -82,6 +86,13 @@ class TryAgain(CallFailed):
     def __init__(self, reason: str, *, after: float | None = None, sent: bool = True) -> None:
         self.reason, self.after, self.sent = reason, after, sent
         super().__init__(reason)
+
+
+class Spared(TryAgain):
+    """Nothing was sent: the tool failed too often just now, and calls wait for `after` seconds. That counts as no attempt."""
+
+    def __init__(self, connection: str, after: float) -> None:
+        super().__init__(f"{connection} failed too often just now; calls wait for {after:.0f} s", after=after, sent=False)
 
 
 class PluginFailed(HubError):

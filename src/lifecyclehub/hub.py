@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Engine, select, text
 
-from lifecyclehub.admin.mappings import Applied, record_rules
-from lifecyclehub.configuration import read_rules
+from lifecyclehub.admin.applied import AppliedMeanwhile, Applying, InForce, apply_set, read_applied
+from lifecyclehub.admin.hosts import host_fingerprint
+from lifecyclehub.admin.presence import ASLEEP, AWAKE, BEAT_S, LOOKING, Presence, installation_of, may_do
+from lifecyclehub.admin.renewal import Prober
+from lifecyclehub.admin.restored import LOOK_S, drop_ended, has_looked_back, looked_back, restored_of
 from lifecyclehub.dispatch.dispatcher import Dispatcher
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.anew import Anew
+from lifecyclehub.intake.decide import Decide
 from lifecyclehub.intake.directory import Directory, read_directory
 from lifecyclehub.intake.notices import Release, release
 from lifecyclehub.intake.receive import Reception
@@ -31,9 +34,11 @@ from lifecyclehub.registry.runner import PluginRunner
 from lifecyclehub.rules import Rules
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
+from lifecyclehub.store.breakers import Opened, StoredBreakers, read_breakers
 from lifecyclehub.store.database import check_schema, open_engine
-from lifecyclehub.store.writer import Store
-from lifecyclehub.timers import Timers
+from lifecyclehub.store.waits import bring_near
+from lifecyclehub.store.writer import Store, StoreBusy, StoreClosed
+from lifecyclehub.timers import Tick, Timers
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import StoredGrants
 from lifecyclehub.vendor.client import Client
@@ -44,15 +49,20 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 25.0
 
 
-def _installation(conn: Connection) -> dict[str, Any]:
-    row = conn.execute(select(tables.installation)).mappings().first()
-    if row is None:
-        raise ConfigurationError("the database holds no installation.", mend="Run `lifecyclehub init` first.")
-    return dict(row)
+def _changing(conn: Connection) -> tuple[int, Mapping[str, Opened]]:
+    """Read what others change: how often the configuration was changed, and which breakers are open."""
+    return int(conn.execute(text("SELECT configured FROM installation")).scalar() or 0), read_breakers(conn)
 
 
-def _configured(conn: Connection) -> int:
-    return int(conn.execute(text("SELECT configured FROM installation")).scalar() or 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workings:
+    """What the hub's work runs on: database, store, connectors' code, timers, applied rules. A simulation gives its own."""
+
+    engine: Callable[[str], Engine] = open_engine
+    store: Callable[[Engine], Store] = Store
+    runner: Callable[[], PluginRunner] = PluginRunner
+    timers: Callable[[], Timers] = Timers
+    applied: Callable[[Connection, Registry, ZoneInfo, Rules | None], InForce] = read_applied
 
 
 class Hub:
@@ -66,29 +76,35 @@ class Hub:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
         transport: TransportFactory | None = None,
+        workings: Workings | None = None,
     ) -> None:
-        """Open the store and read the configuration. Raises ConfigurationError that says how to mend what is wrong."""
+        """Open the store and read what was applied. Raises ConfigurationError that says how to mend what is wrong."""
         self.settings = settings
         self.clock = clock or SystemClock()
         self.randomness = randomness or SystemRandomness()
         self.ids = Ids(self.clock, self.randomness)
-        self.registry = registry or Registry.load()
-        self.engine = open_engine(settings.database)
+        self._workings = workings or Workings()
+        self.engine = self._workings.engine(settings.database)
         check_schema(self.engine)
         self.vault = Vault.open(settings.home, settings.env)
         with self.engine.connect().execution_options(write=False) as conn:
-            self.installation = _installation(conn)
+            self.installation = installation_of(conn)
+            self.in_force = self._workings.applied(conn, registry or Registry.load(), settings.zone, None)
+            self.registry, self.rules = self.in_force.registry, self.in_force.rules
+            self.may = may_do(conn, host_fingerprint(settings))
             self.directory = read_directory(conn, self.registry, self.vault, self.clock.now())
         self._configured = self.directory.configured
-        self.rules = read_rules(self.registry, settings, self.installation["id"])
-        self.store = Store(self.engine)
-        self.runner = PluginRunner()
+        self.store = self._workings.store(self.engine)
+        self.runner = self._workings.runner()
+        holder = self.ids.new("hub")
         self.client = Client(
             clock=self.clock,
             randomness=self.randomness,
-            grants=StoredGrants(self.store, self.vault, self.clock),
+            grants=StoredGrants(self.store, self.vault, self.clock, holder),
             transport=transport,
+            breakers=StoredBreakers(self.store),
         )
+        self.client.may_call = lambda: self.may > ASLEEP
         self._targets: dict[str, Target] = {}
         self.tools = Tools(
             store=self.store,
@@ -98,11 +114,12 @@ class Hub:
             clock=self.clock,
             ids=self.ids,
             randomness=self.randomness,
-            holder=self.ids.new("hub"),
+            holder=holder,
             installation=self.installation["id"],
             targets=self.target,
+            restored=lambda: restored_of(self.installation),
         )
-        self.dispatcher = Dispatcher(self.tools, self.rules, self._reopened)
+        self.dispatcher = Dispatcher(self.tools, self.rules, self._reopened, Decide)
         self.anew = Anew(self.tools, self.dispatcher)
         self.intake = Intake(self.tools, self.rules, self.dispatcher, lambda: self.directory)
         self.reception = Reception(
@@ -114,9 +131,10 @@ class Hub:
             reread=self.reread,
             kept=self.intake.offer,
         )
-        self.sweeper = Sweeper(self.tools, lambda: self.directory, self.intake.offer)
-        self.timers = Timers()
-        self._lock: IO[str] | None = None
+        self.sweeper = Sweeper(self.tools, lambda: self.directory, self.intake)
+        self.prober = Prober(self)
+        self.timers = self._workings.timers()
+        self.presence = Presence(settings, self.engine, self.store, self.clock, self.tools.holder)
         self.ready = False
 
     # --- what others ask for ------------------------------------------------------------------------------------------
@@ -155,8 +173,12 @@ class Hub:
 
     async def reread(self) -> Directory:
         """Read connections, endpoints and secrets anew."""
-        self.directory = await self.store.read(read_directory, self.registry, self.vault, self.clock.now())
+        self.directory = await self.store.read(self._read_directory)
         return self.directory
+
+    def _read_directory(self, conn: Connection) -> Directory:
+        _changing(conn)  # the first question fixes what is seen; a secret that is seen must count as entered by now
+        return read_directory(conn, self.registry, self.vault, self.clock.now())
 
     def public_url(self) -> str:
         """Give the address that vendors call."""
@@ -166,63 +188,129 @@ class Hub:
 
     async def start(self) -> None:
         """Take the installation, take up what was left, and begin to tick. Raises ConfigurationError if another hub has it."""
-        self._take_lock()
-        await self.dispatcher.recover()
-        await self._release_held()
-        await self.intake.recover()
-        await self.store.run(record_rules, Applied(self.rules, "the hub, at its start", self.clock.now()))
+        self.presence.take_home()
+        over = await self.presence.arrive()
+        await self.store.run(bring_near, self.clock.now())
+        await self._keep_joined()
+        self.client.breakers.learn((await self.store.read(_changing))[1])
+        self._allow(self.may)
+        await self.sweeper.recover(alone=self.presence.alone)
+        await self._take_over(over)
         self.intake.flow.start(self.anew.if_changed(self.rules))
-        self.timers.every(0.5, "effects", self.dispatcher.tick)
-        self.timers.every(1.0, "notices", self.intake.tick)
+        self.timers.every(0.5, "effects", self._when(AWAKE, self.dispatcher.tick))
+        self.timers.every(1.0, "notices", self._when(LOOKING, self.intake.tick))
         self.timers.every(1.0, "configuration", self.look_for_changes)
-        self.timers.every(5.0, "sweeps", self.sweeper.tick)
+        self.timers.every(5.0, "sweeps", self._when(LOOKING, self.sweeper.tick))
+        self.timers.every(60.0, "hooks", self._when(AWAKE, self.prober.tick))
+        self.timers.every(60.0, "held", self._when(LOOKING, self._release_held))
+        self.timers.every(BEAT_S, "presence", self.be_present)
+        self.timers.every(LOOK_S, "looking back", self.look_back)
+        self.timers.every(3600.0, "secrets", self.drop_secrets)
         self.timers.start()
         self.ready = True
 
-    def _take_lock(self) -> None:
-        """One hub on an embedded store: a second one would think that the first one's claims are nobody's."""
-        if self.engine.dialect.name != "sqlite":
-            return
-        self._lock = (self.settings.home / "hub.lock").open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            self._lock = None
-            raise ConfigurationError(
-                "another hub is running on this home.", where=str(self.settings.home), mend="Stop it, or use another home."
-            ) from error
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+    def _when(self, least: int, tick: Tick) -> Tick:
+        async def ticked() -> None:
+            if self.may >= least:
+                await tick()
+
+        return ticked
+
+    def _allow(self, may: int) -> None:
+        """Do from now on what this home may do. What is not begun stays in the store."""
+        self.may = may
+        self.reception.holder = self.tools.holder if may > ASLEEP else None
+        self.intake.flow.stopping = self.sweeper.flow.stopping = may == ASLEEP
+        self.dispatcher.flow.stopping = may < AWAKE
+        if may == ASLEEP:
+            logger.warning(
+                "nothing is sent to the tools: this home is not one that may, or sending was stopped. "
+                "Look at `lifecyclehub status`; `lifecyclehub confirm` allows it."
+            )
+
+    async def _take_over(self, over: Sequence[str] = ()) -> None:
+        """Take up what was left: by hubs that are over, or by this one while it was not allowed to act."""
+        if self.may == AWAKE:
+            await self.dispatcher.recover()
+        if self.may > ASLEEP:
+            await self._release_held()
+            await self.intake.take_over()
+        if self.may == AWAKE and over:
+            await self.presence.taken_over(over)
+
+    async def be_present(self) -> None:
+        """Say that this hub lives, and take over what was in the hands of one that does so no more."""
+        over = await self.presence.others_over()
+        if over:
+            logger.warning("taking over what %s left", ", ".join(over))
+            await self._take_over(over)
+        elif not self.presence.alone and self.may > ASLEEP and await self.intake.hands.left_behind():
+            await self._take_over()
+
+    async def look_back(self) -> None:
+        """After a restore: write to the tools again once each was looked at since."""
+        if self.may == LOOKING and await self.store.read(looked_back, self.directory, self.registry):
+            await self.store.run(has_looked_back, self.clock.now())
+
+    async def drop_secrets(self) -> None:
+        """Drop signing secrets whose time is over."""
+        await self.store.run(drop_ended, self.clock.now())
 
     async def look_for_changes(self) -> None:
-        """Take over what an admin changed meanwhile: connections, secrets, switches, mapping files."""
-        if await self.store.read(_configured) != self._configured:
+        """Take over what an admin changed meanwhile: connections, secrets, switches, the applied set."""
+        configured, breakers = await self.store.read(_changing)
+        self.client.breakers.learn(breakers)
+        if configured != self._configured:
             await self.reconfigure()
 
     async def reconfigure(self) -> None:
-        """Read the configuration anew and look at everything that waits with it. Faulty files change nothing."""
+        """Read the configuration anew and look at everything that waits with it. Edited files count once they are applied."""
+        self.vault.reread()
         configured = (await self.reread()).configured  # others read the directory anew too, but take nothing else over
         self._targets.clear()
+        self.installation = await self.store.read(installation_of)
+        may, before = await self.store.read(may_do, self.presence.fingerprint), self.may
+        if may != before:
+            self._allow(may)
         for row in self.directory.connections.values():
             self.client.forget(row["grant"])
         try:
-            rules = read_rules(self.registry, self.settings, self.installation["id"])
+            self.in_force = await self.store.read(self._read_applied)
         except ConfigurationError as error:
-            logger.error("the configuration was not taken over: %s", error)  # noqa: TRY400 (the text says it all)
-            rules = self.rules
-        self.use(rules)
-        await self.store.run(record_rules, Applied(rules, "the hub, after a change", self.clock.now()))
-        await self._release_held()
-        await self.dispatcher.advance_all()
-        await self.intake.recover()
-        await self.anew.if_changed(rules)
+            logger.error("the applied rules were not taken over: %s", error)  # noqa: TRY400 (the text says it all)
+        self.use(self.in_force.rules)
+        if may == ASLEEP:
+            await self.intake.hands.let_go()  # another hub, which may, need not wait for this one to end
+        elif may > before:
+            await self._take_over()
+        else:
+            await self._release_held()
+            await self.dispatcher.advance_all()
+            await self.intake.recover()
+        await self.anew.if_changed(self.rules)
         self._configured = configured  # only now: what a busy database kept from being taken over is tried again
 
+    def _read_applied(self, conn: Connection) -> InForce:
+        return self._workings.applied(conn, self.registry, self.settings.zone, self.rules)
+
+    async def _keep_joined(self) -> None:
+        """Keep the set that a connector has just joined, so that what is planned with it can be explained."""
+        before, version = self.in_force, self.rules.version
+        if before.kept == version:
+            return
+        who, in_step = "the hub, for a new connector", before.files_set == before.kept
+        item = Applying(version, before.source.content(), who, self.clock.now(), before.kept, in_step)
+        try:
+            await self.store.run(apply_set, item)
+        except AppliedMeanwhile:  # by a person, or by another hub that has the connector too
+            self.in_force = await self.store.read(self._read_applied)
+            self.use(self.in_force.rules)
+
     async def _release_held(self) -> None:
-        """Open what was held for a connection that works: a delivery that came while it was resumed met the old directory."""
+        """Open what was held for a connection that works: what came while it was resumed met the old directory.
+
+        With several writers that may even be committed after the release, so it is looked at again now and then.
+        """
         active = [Release(row["id"]) for row in self.directory.connections.values() if row["state"] == "active"]
         if active:
             await self.store.run_all(release, active)
@@ -238,21 +326,28 @@ class Hub:
 
     async def settled(self) -> None:
         """Wait until nothing is under way: for tests and the demo."""
-        await nothing_left(self.intake.flow, self.dispatcher.flow)
+        await nothing_left(self.sweeper.flow, self.intake.flow, self.dispatcher.flow)
 
     async def stop(self) -> None:
         """Take up nothing more, let what is in flight end, and close. What is left is in the store."""
         self.ready = False
         self.timers.stop()
-        self.intake.flow.stopping = self.dispatcher.flow.stopping = True
+        self.sweeper.flow.stopping = self.intake.flow.stopping = self.dispatcher.flow.stopping = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.settled(), DRAIN_S)
+            await asyncio.wait_for(asyncio.gather(self.timers.over(), self.settled()), DRAIN_S)
+        await self._leave()
         await self.client.aclose()
         self.runner.close()
         await asyncio.get_running_loop().run_in_executor(None, self.store.close)
         self.engine.dispose()
-        if self._lock is not None:
-            self._lock.close()
+        self.presence.leave_home()
+
+    async def _leave(self) -> None:
+        """Leave what is not finished to others, at once instead of when they notice. A busy store makes them wait for that."""
+        with contextlib.suppress(StoreBusy, StoreClosed):
+            if self.presence.arrived:
+                await self.intake.hands.let_go()
+                await self.presence.leave()
 
 
 @asynccontextmanager

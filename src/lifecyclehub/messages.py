@@ -36,7 +36,7 @@ class Document:
     """A vendor's record as it was when we looked. `data` is the vendor's own JSON, untouched.
 
     `related` are documents that came with it (the company of a deal); `marker` is ours, when the record carries one;
-    `url` is the address a person can open.
+    `url` is the address a person can open. `merged`: ids of records that the tool has merged into this one.
     """
 
     kind: str
@@ -48,6 +48,7 @@ class Document:
     related: tuple[Document, ...] = ()
     marker: str | None = None
     url: str | None = None
+    merged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +152,13 @@ class Accepted:
 class Refused:
     """The vendor will not do it as it stands; nothing was done. Parks the effect with this reason.
 
-    `exists` says that it refused because the thing exists already: the core then looks for it.
+    `exists` says that it refused because the thing exists already: the core then looks for it. `owner`: because of the
+    person whom it was to be assigned to: the core then does it without one.
     """
 
     reason: str
     exists: bool = False
+    owner: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,10 @@ from lifecyclehub.mapping import MappingSet
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Mappings by connector, handoffs, tables. `version` names the applied set that effects are planned with."""
+    """Mappings by connector, handoffs, tables. `version` names the applied set that effects are planned with.
+
+    `earlier`: sets that waiting effects were planned with, by version; a sentence where one cannot be used any more.
+    """
 
     version: str
     installation: str
@@ -22,9 +25,13 @@ class Rules:
     abouts: Mapping[str, About]
     mappings: Mapping[str, MappingSet]
     handoffs: HandoffSet
-    content: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # by file, kept with the version
+    earlier: Mapping[str, Rules | str] = field(default_factory=dict, repr=False, compare=False)
 
     def action(self, connector: str, name: str) -> Action[Any] | None:
         """Give what a connector can do by that name, None when it is not installed or cannot."""
         about = self.abouts.get(connector)
         return about.action(name) if about else None
+
+    def planned_with(self, version: str) -> Rules | str | None:
+        """Give the set that an effect was planned with, why it cannot be used, or None for one that is not known here yet."""
+        return self if version == self.version else self.earlier.get(version)

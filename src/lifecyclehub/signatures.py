@@ -15,10 +15,11 @@ from lifecyclehub.connector.about import Part, Signature, Timestamp
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A signing secret with its own id, so that the log can tell which one matched."""
+    """A signing secret with its own id, so that the log can tell which one matched. `until`: it serves no longer than that."""
 
     id: str
     value: bytes = field(repr=False)
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

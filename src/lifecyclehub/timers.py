@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -9,6 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 logger = logging.getLogger(__name__)
+logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is slower than its interval is no news
 
 Tick = Callable[[], Awaitable[None]]
 
@@ -18,15 +20,20 @@ class Timers:
 
     def __init__(self) -> None:
         self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._under_way: set[asyncio.Task[None] | None] = set()
 
     def every(self, seconds: float, name: str, tick: Tick) -> None:
         """Call `tick` every so many seconds."""
 
         async def guarded() -> None:
+            runner = asyncio.current_task()
+            self._under_way.add(runner)
             try:
                 await tick()
             except Exception:
                 logger.exception("the tick %s failed; it comes again in %s s", name, seconds)
+            finally:
+                self._under_way.discard(runner)
 
         self._scheduler.add_job(
             guarded, IntervalTrigger(seconds=seconds), id=name, name=name, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -38,5 +45,12 @@ class Timers:
 
     def stop(self) -> None:
         """Tick no more; a tick under way goes on to its end."""
+        if self._scheduler.running:
+            self._scheduler.remove_all_jobs()  # shutting it down would cut them off in the middle
+
+    async def over(self) -> None:
+        """After `stop`: wait for ticks under way."""
+        while running := {one for one in self._under_way if one is not None and one is not asyncio.current_task()}:
+            await asyncio.wait(running)
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)

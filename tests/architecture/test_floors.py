@@ -52,10 +52,9 @@ def test_the_floors_would_notice_an_import_upwards(tmp_path: Path) -> None:
     (package / "__init__.py").write_text("")
     (package / "model" / "__init__.py").write_text("import lifecyclehub.hub\n")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text("utf-8"))
-    (package / "testing").mkdir()
-    (package / "testing" / "__init__.py").write_text("")
-    (package / "sandbox").mkdir()
-    (package / "sandbox" / "__init__.py").write_text("")
+    for annex in ("testing", "sandbox", "torture"):
+        (package / annex).mkdir()
+        (package / annex / "__init__.py").write_text("")
     program = (
         "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     )

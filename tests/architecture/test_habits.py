@@ -29,9 +29,10 @@ MAY_BE_UNREPEATABLE = {
     "__main__": "a door",
     "sandbox": "simulated tools live by the real clock",
     "testing": "runs inside pytest",
+    "torture": "its loop's time is virtual, its chances are drawn from seeds",
     "vault": "keys and nonces must come from the machine",
 }
-PRINTS = {"cli": "a command line prints", "sandbox": "it narrates", "testing": "its command line prints"}
+PRINTS = {"cli": "a command line prints", "sandbox": "it narrates", "testing": "its command line prints", "torture": "the same"}
 
 
 def within(module: str, places: dict[str, str]) -> bool:

@@ -18,6 +18,7 @@ ALLOWED = {
     "connector.roles": {"task": "a project tool's own task"},
     # Simulated tools speak their vendors' words: Asana's jobs and tasks, HubSpot's tasks, Xero's tenants.
     "sandbox": {"task": "a vendor's word", "job": "a vendor's word", "tenant": "a vendor's word"},
+    "torture": {"task": "asyncio's word, and a project tool's own", "job": "a vendor's word"},
 }
 
 

@@ -227,7 +227,7 @@ async def test_a_stated_length_beyond_what_is_taken_is_refused(h: Hall) -> None:
 
 async def test_a_body_that_comes_too_slowly_is_refused_and_said_so(h: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "READ_S", 0.05)
-    async with h.undisturbed(), on_the_wire(h) as line:
+    async with h.undisturbed("refusal"), on_the_wire(h) as line:
         answer = await line.talk(head(h, b"", "content-length: 100"), b"[")
 
     assert status(answer) == 408

@@ -7,16 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from lifecyclehub.__main__ import _first_word
 from lifecyclehub.cli import serve
 from lifecyclehub.settings import read_settings
+from lifecyclehub.store import tables
+from lifecyclehub.store.database import open_engine
 from tests.support.home import make_home
 
 SERVE = (sys.executable, "-m", "lifecyclehub", "serve")
@@ -42,18 +45,34 @@ def serving(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
         process.communicate(timeout=20)
 
 
-def refused(home: Path, *options: str, more: dict[str, str] | None = None) -> str:
-    """Run `serve` where it must refuse; give what it says."""
-    ended = subprocess.run(
-        [*SERVE, *options], env=environment(home) | (more or {}), capture_output=True, text=True, check=False, timeout=60
-    )
+def refused_as_process(home: Path) -> str:
+    """Run `serve` as a process where it must refuse once it has begun to start; give what it says."""
+    ended = subprocess.run(SERVE, env=environment(home), capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert ended.stderr.startswith("Error: "), ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stderr
 
 
-def test_the_port_is_kept_a_second_hub_is_refused_and_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run `serve` where it must refuse before it starts anything; give what it says."""
+
+    def run(home: Path, *options: str) -> str:
+        monkeypatch.setenv("LIFECYCLEHUB_HOME", str(home))
+        monkeypatch.setattr(serve, "_serve", lambda *_: pytest.fail("it began to serve"))
+        capsys.readouterr()
+        assert serve.main(options) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("Error: "), said
+        return said
+
+    return run
+
+
+def test_the_port_is_kept_a_second_hub_is_refused_and_sigterm_ends_it_cleanly(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
     home = make_home(tmp_path).home
     with socket.socket() as free:  # 8470 may be anybody's
         free.bind(("127.0.0.1", 0))
@@ -84,7 +103,7 @@ def test_where_the_usual_port_is_taken_the_next_free_one_is_kept(tmp_path: Path,
     assert read_settings(settings.home, {}).port == port
 
 
-def test_a_kept_port_that_another_program_took_is_not_changed_silently(tmp_path: Path) -> None:
+def test_a_kept_port_that_another_program_took_is_not_changed_silently(tmp_path: Path, refused: Callable[..., str]) -> None:
     home = make_home(tmp_path).home
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -96,28 +115,33 @@ def test_a_kept_port_that_another_program_took_is_not_changed_silently(tmp_path:
 
 
 @pytest.mark.parametrize("host", ["::", "192.0.2.1", "example.com"])
-def test_other_machines_reach_the_hub_only_through_a_declared_proxy(tmp_path: Path, host: str) -> None:
+def test_other_machines_reach_the_hub_only_through_a_declared_proxy(
+    tmp_path: Path, host: str, refused: Callable[..., str]
+) -> None:
     home = make_home(tmp_path).home
     assert "can be reached from other machines" in refused(home, "--host", host)
     assert "must know the address that vendors call" in refused(home, "--host", host, "--behind-proxy")
     assert read_settings(home, {}).port is None
 
 
-def test_a_home_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_home_that_is_not_there_is_not_made(tmp_path: Path, refused: Callable[..., str]) -> None:
     assert "lifecyclehub init" in refused(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_faulty_mapping_is_told_and_nothing_is_served(tmp_path: Path) -> None:
-    home = make_home(tmp_path).home
-    (home / "mappings" / "handoffs.toml").write_text("[[handoff]\n", "utf-8")
-    assert "Where: mappings/handoffs.toml" in refused(home)
+def test_without_a_set_that_was_applied_nothing_is_served(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    engine = open_engine(settings.database)
+    with engine.begin() as conn:
+        conn.execute(update(tables.installation).values(applied_set=None))
+    engine.dispose()
+    assert "no rules have been applied yet" in refused_as_process(settings.home)
 
 
 def test_a_lost_key_is_told(tmp_path: Path) -> None:
     home = make_home(tmp_path).home
     (home / "key").unlink()
-    assert "there is no key" in refused(home)
+    assert "there is no key" in refused_as_process(home)
 
 
 @pytest.mark.parametrize(

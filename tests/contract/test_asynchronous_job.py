@@ -25,16 +25,13 @@ from lifecyclehub.connector import (
     usual_judgement,
 )
 from lifecyclehub.connector.roles import CreateProject, RenameProject
-from lifecyclehub.errors import CallFailed, NotOurJson, RecordGone, TryAgain
+from lifecyclehub.errors import RecordGone, TryAgain
 from lifecyclehub.jsonio import loads
 from lifecyclehub.messages import (
-    Absent,
     Accepted,
-    CannotTell,
     Delivery,
     Document,
     Done,
-    Found,
     Json,
     Key,
     Notice,
@@ -43,11 +40,10 @@ from lifecyclehub.messages import (
     Refused,
     Reply,
     Request,
-    Sighting,
     Unknown,
     marker_in,
 )
-from tests.support.contract_world import ContractWorld, ThrowAway, Vendor, contract_world, said
+from tests.support.contract_world import ContractWorld, Making, ThrowAway, Vendor, contract_world, said
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +70,7 @@ at = "deal.won_at"
 """
 
 
-class OrderProject(Action[CreateProject]):
+class OrderProject(Making[CreateProject]):
     name = "create_project"
     input = CreateProject
     once = Marker("name", lag_s=JOB_S + 10)
@@ -88,6 +84,8 @@ class OrderProject(Action[CreateProject]):
 
     async def check(self, call: Call, handle: str) -> Outcome:
         reply = await call.send(Request(method="GET", path=f"/orders/{handle}"))
+        if reply.status == 404:
+            raise RecordGone(handle)
         if reply.status != 200:
             raise TryAgain(f"status {reply.status}")
         match reply.json():
@@ -100,16 +98,11 @@ class OrderProject(Action[CreateProject]):
             case other:
                 return Unknown(str(other))
 
-    async def find(self, call: Call, v: CreateProject, key: Key) -> Sighting:
-        try:
-            reply = await call.send(Request(method="GET", path="/projects"))
-            rows = reply.json()["rows"] if reply.status == 200 else None
-        except (CallFailed, NotOurJson, LookupError) as error:
-            return CannotTell(str(error))
-        if rows is None:
-            return CannotTell(f"status {reply.status}")
-        found = tuple(Done(record_id=row["id"]) for row in rows if marker_in(row["name"]) == key.marker)
-        return Found(found) if found else Absent()
+    def look(self, v: CreateProject, key: Key) -> Request:
+        return Request(method="GET", path="/projects")
+
+    def is_ours(self, row: Any, key: Key) -> bool:
+        return marker_in(row["name"]) == key.marker
 
 
 class Rename(Action[RenameProject]):
@@ -206,7 +199,7 @@ class KilnVendor(Vendor):
         self.orders: dict[str, tuple[float, str]] = {}
         self.projects: dict[str, dict[str, Any]] = {}
         self.checks = self.stumbling = 0
-        self.cracks = False
+        self.cracks = self.forgetful = False
         self.on("POST", "/orders", self.order)
         self.on("GET", "/orders/(?P<order>[a-z0-9]+)", self.state)
         self.on("GET", "/projects", self.index)
@@ -238,6 +231,8 @@ class KilnVendor(Vendor):
         if self.stumbling:
             self.stumbling -= 1
             return said({}, 500)
+        if self.forgetful:
+            return said({}, 404)
         if self.clock.at - self.orders[order][0] < JOB_S:
             return said({"state": "baking"})
         project = f"p{order[1:]}"
@@ -349,6 +344,35 @@ async def test_a_check_that_fails_says_nothing_about_the_order(tmp_path: Path) -
         await world.pass_time(60, times=12)
         assert world.effects() == DONE
         assert vendor.acts == ONCE
+
+
+async def test_an_order_that_never_ends_is_a_persons_question_and_is_not_given_again(tmp_path: Path, database_url: str) -> None:
+    async with contract_world(tmp_path, Kiln(), handoffs=HANDOFF, database_url=database_url) as world:
+        vendor, url = await set_up(world)
+        vendor.cracks, vendor.stumbling = True, 10_000  # so that nothing is ever made, and nobody says so
+        await win(world, url)
+        await world.pass_time(300, times=11)
+        assert world.effects() == [("project", "in flight"), ("rename", "held")]
+        await world.pass_time(300, times=2)
+        first = world.rows("SELECT state, reason, detail FROM effect ORDER BY id")[0]
+        assert (first["state"], first["reason"]) == ("parked", "not finished")
+        assert first["detail"].endswith("has not ended it within 60 minutes. Asked last, it said: status 500.")
+        await world.pass_time(3600, times=3)
+        assert vendor.acts == [{"ordered": "j1"}]
+
+
+@pytest.mark.parametrize(("made", "effects"), [(True, "done"), (False, "parked")])
+async def test_an_order_that_the_tool_has_forgotten_is_looked_for_and_never_given_again(
+    tmp_path: Path, made: bool, effects: str
+) -> None:
+    async with contract_world(tmp_path, Kiln(), handoffs=HANDOFF) as world:
+        vendor, url = await set_up(world)
+        vendor.forgetful, vendor.cracks = True, not made
+        await win(world, url)
+        await world.pass_time(JOB_S, times=6)
+        assert world.effects()[0] == ("project", effects)
+        assert vendor.acts[:1] == [{"ordered": "j1"}]
+        assert {"ordered": "j2"} not in vendor.acts
 
 
 async def test_an_order_whose_number_was_lost_is_found_by_the_project_it_makes(tmp_path: Path, database_url: str) -> None:

@@ -13,7 +13,6 @@ from lifecyclehub.admin.connections import set_signing_secret, subscribe
 from lifecyclehub.connector import (
     CONTRACT_VERSION,
     About,
-    Action,
     Auth,
     Call,
     Door,
@@ -25,30 +24,22 @@ from lifecyclehub.connector import (
     Setting,
     Signature,
     Subscription,
-    usual_judgement,
 )
 from lifecyclehub.connector.roles import AddNote
-from lifecyclehub.errors import CallFailed, ConfigurationError, NotOurJson, RecordGone, Unsupported
+from lifecyclehub.errors import ConfigurationError, RecordGone, Unsupported
 from lifecyclehub.jsonio import loads
 from lifecyclehub.messages import (
-    Absent,
-    CannotTell,
     Delivery,
     Document,
-    Done,
-    Found,
     Json,
     Key,
     Notice,
-    Outcome,
     Ref,
-    Reply,
     Request,
-    Sighting,
 )
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
-from tests.support.contract_world import PUBLIC, ContractWorld, ThrowAway, Vendor, contract_world, said
+from tests.support.contract_world import PUBLIC, ContractWorld, Making, ThrowAway, Vendor, contract_world, said
 
 pytestmark = pytest.mark.anyio
 
@@ -68,29 +59,22 @@ at = "deal.won_at"
 """
 
 
-class PinNote(Action[AddNote]):
+class PinNote(Making[AddNote]):
     name = "add_note"
     input = AddNote
     once = Marker("text", lag_s=5)
     target = "corkboard.card"
     target_field = "deal"
+    listed = "notes"
 
     def render(self, v: AddNote, body: Json, key: Key) -> Request:
         return Request(method="POST", path=f"/cards/{v.deal}/notes", json={"text": f"{body['text']} ({key.marker})"})
 
-    def judge(self, reply: Reply, request: Request) -> Outcome:
-        return usual_judgement(reply, creates=True) or Done(record_id=reply.json()["id"])
+    def look(self, v: AddNote, key: Key) -> Request:
+        return Request(method="GET", path=f"/cards/{v.deal}/notes")
 
-    async def find(self, call: Call, v: AddNote, key: Key) -> Sighting:
-        try:
-            reply = await call.send(Request(method="GET", path=f"/cards/{v.deal}/notes"))
-            notes = reply.json()["notes"] if reply.status == 200 else None
-        except (CallFailed, NotOurJson, LookupError) as error:
-            return CannotTell(str(error))
-        if notes is None:
-            return CannotTell(f"status {reply.status}")
-        found = tuple(Done(record_id=note["id"]) for note in notes if key.marker in note["text"])
-        return Found(found) if found else Absent()
+    def is_ours(self, row: Any, key: Key) -> bool:
+        return key.marker in row["text"]
 
 
 class Corkboard(ThrowAway):

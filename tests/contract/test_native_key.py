@@ -12,7 +12,6 @@ import pytest
 from lifecyclehub.connector import (
     CONTRACT_VERSION,
     About,
-    Action,
     Auth,
     Call,
     Door,
@@ -21,18 +20,13 @@ from lifecyclehub.connector import (
     NativeKey,
     Signature,
     Timestamp,
-    usual_judgement,
 )
 from lifecyclehub.connector.roles import CreateCustomer
-from lifecyclehub.errors import CallFailed, NotOurJson, RecordGone
+from lifecyclehub.errors import RecordGone
 from lifecyclehub.jsonio import loads
 from lifecyclehub.messages import (
-    Absent,
-    CannotTell,
     Delivery,
     Document,
-    Done,
-    Found,
     Json,
     Key,
     Notice,
@@ -41,9 +35,8 @@ from lifecyclehub.messages import (
     Refused,
     Reply,
     Request,
-    Sighting,
 )
-from tests.support.contract_world import ContractWorld, ThrowAway, Vendor, contract_world, said
+from tests.support.contract_world import ContractWorld, Making, ThrowAway, Vendor, contract_world, said
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +56,7 @@ at = "deal.won_at"
 """
 
 
-class OpenAccount(Action[CreateCustomer]):
+class OpenAccount(Making[CreateCustomer]):
     name = "create_customer"
     input = CreateCustomer
     once = NativeKey("Abacus-Key", window_s=WINDOW_S, caches_errors=True)
@@ -76,17 +69,13 @@ class OpenAccount(Action[CreateCustomer]):
     def judge(self, reply: Reply, request: Request) -> Outcome:
         if reply.status == 409:
             return Refused("the key was used for something else")
-        return usual_judgement(reply, creates=True) or Done(record_id=reply.json()["id"])
+        return super().judge(reply, request)
 
-    async def find(self, call: Call, v: CreateCustomer, key: Key) -> Sighting:
-        try:
-            reply = await call.send(Request(method="GET", path="/accounts", query=(("memo", key.marker),)))
-            rows = reply.json()["rows"] if reply.status == 200 else None
-        except (CallFailed, NotOurJson, LookupError) as error:
-            return CannotTell(str(error))
-        if rows is None:
-            return CannotTell(f"status {reply.status}")
-        return Found(tuple(Done(record_id=row["id"]) for row in rows)) if rows else Absent()
+    def look(self, v: CreateCustomer, key: Key) -> Request:
+        return Request(method="GET", path="/accounts", query=(("memo", key.marker),))
+
+    def is_ours(self, row: Any, key: Key) -> bool:
+        return True  # only what bears our memo is listed
 
 
 class Abacus(ThrowAway):
@@ -158,7 +147,7 @@ class AbacusVendor(Vendor):
         self.clock = world.clock
         self.offers: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, tuple[float, bytes, httpx.Response]] = {}
-        self.requests = self.failing = 0
+        self.requests = self.failing = self.locked = 0
         self.on("GET", "/v2/offers/(?P<offer>[a-z0-9]+)", self.show)
         self.on("GET", "/v2/accounts", self.search)
         self.on("PUT", "/v2/accounts", self.create)
@@ -175,6 +164,10 @@ class AbacusVendor(Vendor):
         at, body, answer = self.keys.get(key, (-WINDOW_S, b"", said({})))
         if self.clock.at - at < WINDOW_S:
             return answer if body == request.content else said({"error": "key was used"}, 409)
+        if self.locked:
+            self.locked -= 1
+            self.keys[key] = (self.clock.at, request.content, said({"error": "lock_timeout"}, 429))
+            return said({"error": "lock_timeout"}, 429)
         if self.failing:
             self.failing -= 1
             self.keys[key] = (self.clock.at, request.content, said({"error": "stumbled"}, 500))
@@ -241,12 +234,28 @@ async def test_a_stored_error_is_not_asked_for_again_but_looked_past(tmp_path: P
         await world.quiet()
         await world.pass_time(10, times=3)
         assert vendor.requests == 1  # the same key would only bring the stored error back
-        await world.pass_time(WINDOW_S, times=4)
+        await world.pass_time(20, times=4)
+        assert vendor.clock.at < WINDOW_S
         assert world.effects() == [("customer", "done")]
         assert len(vendor.acts) == 1
+        assert len(vendor.keys) == 2  # nothing was done under the first one, which is certain before a new one is used
 
 
-async def test_an_event_sent_twice_is_one_notice_whatever_its_delivery(tmp_path: Path) -> None:
+async def test_a_refusal_that_the_vendor_stores_though_it_was_only_busy_is_not_asked_for_again(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with contract_world(tmp_path, Abacus(), handoffs=HANDOFF, database_url=database_url) as world:
+        vendor, url = await set_up(world)
+        vendor.locked = 2
+        await world.ring(url, {"event": "e1", "offer": "o1"})
+        await world.quiet()
+        await world.pass_time(10, times=3)
+        assert world.effects() == [("customer", "done")]
+        assert len(vendor.acts) == 1
+        assert len(vendor.keys) == vendor.requests == 3  # under the first key it would have been busy for ever
+
+
+async def test_an_event_sent_twice_is_worked_on_once_whatever_its_delivery(tmp_path: Path) -> None:
     async with contract_world(tmp_path, Abacus(), handoffs=HANDOFF) as world:
         vendor, url = await set_up(world)
         await world.ring(url, {"event": "e1", "offer": "o1"})
@@ -254,7 +263,7 @@ async def test_an_event_sent_twice_is_one_notice_whatever_its_delivery(tmp_path:
         await world.restart()
         await world.ring(url, {"event": "e1", "offer": "o1", "attempt": 2})
         await world.quiet()
-        assert world.notices() == [("o1", "processed", None)]
+        assert world.notices() == [("o1", "processed", None), ("o1", "ignored", "same as another")]
         assert len(vendor.acts) == 1
 
 

@@ -14,14 +14,12 @@ import pytest
 from lifecyclehub.connector import (
     CONTRACT_VERSION,
     About,
-    Action,
     Auth,
     Call,
     Host,
     Kind,
     Page,
     UniqueId,
-    usual_judgement,
 )
 from lifecyclehub.connector.roles import CreateProject
 from lifecyclehub.errors import CallFailed, NotOurJson, RecordGone, TryAgain
@@ -35,13 +33,11 @@ from lifecyclehub.messages import (
     Json,
     Key,
     Notice,
-    Outcome,
     Ref,
-    Reply,
     Request,
     Sighting,
 )
-from tests.support.contract_world import ContractWorld, ThrowAway, Vendor, contract_world, said
+from tests.support.contract_world import ContractWorld, Making, ThrowAway, Vendor, contract_world, said
 from tests.support.workbench import WON_DEAL_STARTS_PROJECT
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +46,7 @@ POLL_S = 30
 PAGE = 2
 
 
-class OpenFolder(Action[CreateProject]):
+class OpenFolder(Making[CreateProject]):
     name = "create_project"
     input = CreateProject
     once = UniqueId("ref")
@@ -58,9 +54,6 @@ class OpenFolder(Action[CreateProject]):
 
     def render(self, v: CreateProject, body: Json, key: Key) -> Request:
         return Request(method="POST", path="/folders", json={**body, "ref": key.marker})
-
-    def judge(self, reply: Reply, request: Request) -> Outcome:
-        return usual_judgement(reply, creates=True) or Done(record_id=reply.json()["id"])
 
     async def find(self, call: Call, v: CreateProject, key: Key) -> Sighting:
         try:
@@ -272,6 +265,20 @@ async def test_a_folder_whose_answer_was_lost_is_refused_the_second_time_and_ado
         assert [row["record_id"] for row in linked] == ["f1"]
 
 
+async def test_what_is_won_after_the_go_live_in_its_very_second_acts(tmp_path: Path, database_url: str) -> None:
+    async with contract_world(tmp_path, Sundial(), handoffs=WON_DEAL_STARTS_PROJECT, database_url=database_url) as world:
+        vendor = SundialVendor(world)
+        await world.connect("sundial", secrets={"user": "hub", "password": "secret"})
+        world.clock.at = int(world.clock.at) + 1.4
+        await world.switch_on("won-deal-starts-project")
+        await world.pass_time(0)
+        world.clock.at += 0.2
+        vendor.change("l1", "won")
+        await world.pass_time(POLL_S, times=2)
+        assert vendor.titles == ["Lead l1"]
+        assert world.rows("SELECT id FROM finding WHERE kind = 'withheld'") == []
+
+
 async def test_what_was_won_before_go_live_stays_history(tmp_path: Path) -> None:
     async with contract_world(tmp_path, Sundial(), handoffs=WON_DEAL_STARTS_PROJECT) as world:
         vendor = SundialVendor(world)
@@ -282,7 +289,7 @@ async def test_what_was_won_before_go_live_stays_history(tmp_path: Path) -> None
         await world.pass_time(0)
         connection = next(iter(world.hub.directory.connections.values()))
         kind = Sundial.about.kinds[0]
-        await world.hub.sweeper.sweep(connection, kind, None, full=True)
+        await world.hub.sweeper.sweep(connection, kind, "full")
         await world.quiet()
         assert world.notices() == [("l1", "processed", None)]
         assert vendor.acts == []

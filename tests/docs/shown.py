@@ -13,7 +13,7 @@ _MASKS = [
         (r"\b\d{4}-\d\d-\d\d\b", "<day>"),
         (r"\b\d\d:\d\d(:\d\d)?\b", "<time>"),
         (r"\blh-[0-9a-z]{10}\b", "<marker>"),
-        (r"\blch_[A-Za-z0-9_-]+", "<token>"),
+        (r"\blch_(…|[A-Za-z0-9_-]{20,})", "<token>"),
         (r"\b(127\.0\.0\.1|localhost):\d+", "<address>"),
         (r"/hooks/[0-9a-z]{20,}", "/hooks/<endpoint>"),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lifecyclehub.admin.tokens import PREFIX
 from lifecyclehub.cli import codes
 from lifecyclehub.connector.roles import ROLES
 from lifecyclehub.handoffs import reading
@@ -22,6 +23,7 @@ from lifecyclehub.model import STAGES, STANDINGS
 from lifecyclehub.settings import _ENVIRONMENT, _KEYS
 from lifecyclehub.vault.vault import KEY_VARIABLE
 from tests.docs.blocks import ROOT
+from tests.docs.shown import masked
 
 ADMIN = ROOT / "docs" / "admin"
 PAGES = sorted(
@@ -35,6 +37,7 @@ WORDS = (
     " mirror authority owner mapping lookup converter handoff gate effect attempt receipt action round revision epoch lag sweep"
     " replay go-live leak finding"
 )
+SECRETIVE = re.compile(r"\b(?:lch_|pat-[a-z]{2,3}\d?-|sk_|xox[bp]-|ghp_|eyJ)[A-Za-z0-9_-]{16,}")
 NEVER = re.compile(r"\b(inbox|outbox|dead letter|tenant)s?\b", re.IGNORECASE)
 
 
@@ -143,3 +146,14 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if "docs" in page.parts], ids=lambda page: page.stem)
 def test_the_words_that_we_gave_up_are_not_used(page: Path) -> None:
     assert NEVER.findall(page.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_shows_what_looks_like_a_credential(page: Path) -> None:
+    assert SECRETIVE.findall(page.read_text("utf-8")) == []
+
+
+def test_a_credential_on_a_page_would_be_found() -> None:
+    made = PREFIX + "a1_-" * 11
+    assert SECRETIVE.search(f"shown only now: {made}")
+    assert masked(f"shown only now: {made}") == masked("shown only now: lch_…")

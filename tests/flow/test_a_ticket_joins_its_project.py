@@ -71,6 +71,21 @@ async def test_a_ticket_without_a_project_waits_and_joins_when_one_appears(w: Wo
     assert len((await ticket(w, number))["comments"]) == 2
 
 
+async def test_a_ticket_that_waits_joins_our_own_project_though_no_webhook_tells_of_it(w: World) -> None:
+    await w.misbehave("asana", hooks={"drop": True})
+    ids = await w.inquire()
+    await w.quiet()
+    number = await w.open_ticket()
+    await w.quiet()
+    await w.act("hubspot", "win_deal", deal=ids["deal"])
+    await w.quiet()
+    assert w.rows(t.notice, connector="asana") == []
+    ((comment,),) = (await comments(w)).values()
+    assert f"Ticket {number}" in comment
+    assert len((await ticket(w, number))["comments"]) == 2
+    assert [row["stage"] for row in w.rows(t.engagement)] == ["delivery"]
+
+
 async def test_a_ticket_of_a_client_with_several_projects_is_parked_with_the_choices_until_it_names_one(w: World) -> None:
     _, first = await w.won_project()
     _, second = await w.won_project(title="Newsletter")

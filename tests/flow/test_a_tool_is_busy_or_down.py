@@ -10,6 +10,13 @@ from tests.support.world import World
 pytestmark = pytest.mark.anyio
 
 
+async def fails(w: World, connection: str) -> None:
+    breakers = w.hub.client.breakers
+    breakers._states.pop(connection, None)  # what other stories' calls came to
+    for _ in range(10):
+        await breakers.note(connection, "status 503")
+
+
 async def test_a_tool_that_asks_to_wait_is_not_called_again_before_that(w: World) -> None:
     await w.misbehave("asana", faults=[{"do": "rate_limit", "path": "/projects$", "seconds": 40}])
     await w.win()
@@ -55,3 +62,28 @@ async def test_a_slow_tool_keeps_nobody_else_waiting(w: World) -> None:
     await w.until(lambda: sorted(w.effects()["project"]) == ["done", "in flight"])
     await w.quiet()
     assert len(w.made("asana", "project")) == 2
+
+
+async def test_a_tool_that_fails_too_often_is_spared_which_uses_no_attempt_and_is_seen_by_all(w: World) -> None:
+    await fails(w, "con_asana")
+    (row,) = w.rows(t.breaker)
+    assert (row["connection"], row["pause_s"]) == ("con_asana", 30)
+    await w.win()
+    await w.until(lambda: [one["reason"] for one in w.rows(t.effect, name="project")] == ["spared"])
+    (effect,) = w.rows(t.effect, name="project")
+    assert (effect["state"], effect["attempts"], effect["first_failed_at"]) == ("ready", 0, None)
+    assert w.rows(t.attempt, effect=effect["id"]) == []
+    assert abs(effect["not_before"] - row["open_until"]).total_seconds() < 1
+
+    await w.quiet()
+    assert len(w.made("asana", "project")) == 1
+    assert w.rows(t.breaker) == []
+
+
+async def test_a_record_of_a_tool_that_is_spared_is_looked_at_afterwards_and_no_attempt_is_used(w: World) -> None:
+    await fails(w, "con_hubspot")
+    await w.win()
+    await w.until(lambda: [one for one in w.rows(t.notice, kind="hubspot.deal") if one["reason"] == "spared"])
+    assert {one["attempts"] for one in w.rows(t.notice)} == {0}
+    await w.quiet()
+    assert len(w.made("asana", "project")) == 1

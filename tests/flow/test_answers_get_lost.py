@@ -104,6 +104,18 @@ async def test_a_project_that_its_tool_shows_late_is_waited_for(w: World) -> Non
     assert all_done(w)
 
 
+async def test_a_project_that_its_tool_lists_far_too_late_is_not_made_again_when_its_webhook_shows_it(w: World) -> None:
+    """The tool breaks the lag that it declares; the marker in what its webhook points to tells all the same."""
+    await w.misbehave("asana", faults=lose("/projects$"), lag_s=3600)
+    await w.win()
+    await w.quiet()
+    await w.pass_time(5)
+    assert {"Absent", "Done"} <= {row["outcome"] for row in w.rows(t.attempt)}
+    assert len(w.made("asana", "project")) == 1
+    assert w.effects()["project"] == ["done"]
+    assert w.rows(t.finding, kind="double") == []
+
+
 @pytest.mark.parametrize("wrong", ["html", "garbage"])
 async def test_an_answer_that_says_nothing_is_doubt_not_success(w: World, wrong: str) -> None:
     await w.misbehave("asana", faults=[{"do": wrong, "path": "/projects$"}])

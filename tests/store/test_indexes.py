@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import Connection, Engine, event
 
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.receipt import held_notices, open_settled
-from lifecyclehub.dispatch.upkeep import due_effects, expire, waiting_effects
+from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, undecided, waiting_effects
 from lifecyclehub.intake.notices import Release, due_notices, open_deliveries, open_notices, release
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.setup import upgrade
@@ -27,20 +28,22 @@ def _draft(charge: str) -> Any:
 
 # What is asked -> the index that must serve it.
 LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
-    "open deliveries": (lambda conn: open_deliveries(conn, "dlv_1"), "ix_delivery_open"),
-    "open notices": (lambda conn: open_notices(conn, NOW, "ntc_1"), "ix_notice_open"),
-    "due notices": (lambda conn: due_notices(conn, NOW), "ix_notice_open"),
+    "open deliveries": (lambda conn: open_deliveries(conn, ["tool"], "hub_1"), "ix_delivery_open"),
+    "open notices": (lambda conn: open_notices(conn, NOW, "hub_1", "ntc_1"), "ix_notice_open"),
+    "due notices": (lambda conn: due_notices(conn, NOW, "hub_1"), "ix_notice_due"),
     "notices that wait for a create": (lambda conn: held_notices(conn, ["eff_1"]), "ix_notice_held"),
     "notices that wait for a create that is over": (lambda conn: open_settled(conn, [None]), "ix_notice_held"),
-    "notices that wait for a connection": (lambda conn: release(conn, [Release("con_1")]), "ix_notice_"),
-    "due effects": (lambda conn: due_effects(conn, NOW), "ix_effect_open"),
+    "notices that wait for a connection": (lambda conn: release(conn, [Release("con_1")]), "ix_notice_held"),
+    "due effects": (lambda conn: due_effects(conn, NOW, "hub_1"), "ix_effect_open"),
     "waiting effects": (lambda conn: waiting_effects(conn, "eff_1"), "ix_effect_open"),
+    "forgotten effects": (forgotten_effects, "ix_effect_open"),
+    "engagements that nobody decided on": (undecided, "ix_engagement_undecided"),
     "claims without an answer": (lambda conn: expire(conn, [(NOW, None)]), "ix_effect_open"),
     "claims of another process": (lambda conn: expire(conn, [(NOW, "hub_1")]), "ix_effect_open"),
     "turns on a target record": (lambda conn: TakeClaims._first_on_target(conn, {"con_1/k/1"}), "ix_effect_target"),
     "links of things": (lambda conn: rows(conn, t.link, "thing", {"pro_1"}), "ix_link_thing"),
-    "links of records": (lambda conn: records(conn, t.link, {("con_1", "k", "1")}), "autoindex_link"),
-    "mirror of records": (lambda conn: records(conn, t.mirror, {("con_1", "k", "1")}), "autoindex_mirror"),
+    "links of records": (lambda conn: records(conn, t.link, {("con_1", "k", "1")}), "link USING PRIMARY KEY"),
+    "mirror of records": (lambda conn: records(conn, t.mirror, {("con_1", "k", "1")}), "mirror USING PRIMARY KEY"),
     "an effect by its marker": (lambda conn: rows(conn, t.effect, "marker", {"lh-1"}), "ix_effect_marker"),
     "effects that need another": (lambda conn: rows(conn, t.need, "needed", {"eff_1"}), "ix_need_needed"),
     "effects of a client": (lambda conn: rows(conn, t.effect, "subject", {"cli_1"}), "ix_effect_subject"),
@@ -48,8 +51,31 @@ LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
 }
 
 
+class _Noted(sqlite3.Cursor):
+    """Notes what it is asked, as it is asked: with its values in it, an index might serve that does not otherwise."""
+
+    asked: ClassVar[list[tuple[str, Any]]] = []
+
+    def execute(self, statement: str, values: Any = (), /) -> Any:
+        self.asked.append((statement, values))
+        return super().execute(statement, values)
+
+    def executemany(self, statement: str, rows: Any, /) -> Any:
+        self.asked.append((statement, rows[0]))
+        return super().executemany(statement, rows)
+
+
+class _Noting(sqlite3.Connection):
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(_Noted)
+
+
 @pytest.fixture
 def conn(sqlite_engine: Engine) -> Iterator[Connection]:
+    def noting(_dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> None:
+        named["factory"] = _Noting
+
+    event.listen(sqlite_engine, "do_connect", noting)
     upgrade(sqlite_engine)
     with sqlite_engine.connect() as opened, opened.begin():
         yield opened
@@ -57,14 +83,9 @@ def conn(sqlite_engine: Engine) -> Iterator[Connection]:
 
 def plans(conn: Connection, look: Callable[[Connection], Any]) -> list[str]:
     """Say how SQLite would find the rows of each statement."""
-    asked: list[tuple[str, Any]] = []
-
-    def before(_: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(conn, "before_cursor_execute", before)
+    _Noted.asked.clear()
     look(conn)
-    event.remove(conn, "before_cursor_execute", before)
+    asked = list(_Noted.asked)
     raw: Any = conn.connection.dbapi_connection
     assert asked
     return [row[3] for statement, values in asked for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
@@ -77,7 +98,8 @@ def test_the_look_for(what: str, conn: Connection) -> None:
     found = plans(conn, look)
 
     assert any(index in step for step in found), found
-    assert not [step for step in found if step.startswith("SCAN") and "INDEX" not in step], found
+    scans = [step for step in found if step.startswith("SCAN") and "INDEX" not in step]
+    assert not [step for step in scans if step != "SCAN lease"], found  # a handful of rows, one for each hub
 
 
 def test_the_state_of_an_engagement_is_read_through_indexes(conn: Connection) -> None:

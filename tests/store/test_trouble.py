@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from lifecyclehub.store.database import open_engine
 from lifecyclehub.store.writer import Store, StoreBusy
@@ -171,3 +173,16 @@ async def test_a_postgres_server_that_cannot_be_reached_is_busy() -> None:
             await store.run(write, (1, "a"))
     finally:
         await asyncio.to_thread(store.close)
+
+
+async def test_a_question_to_a_database_that_is_away_says_busy_and_not_that_the_question_is_wrong(shop: Shop) -> None:
+    def away(conn: Any) -> None:
+        raise OperationalError("SELECT 1", {}, sqlite3.OperationalError("database is locked"))
+
+    def wrong(conn: Any) -> None:
+        conn.execute(text("SELECT no_such_column FROM sheet"))
+
+    with pytest.raises(StoreBusy):
+        await shop.store.read(away)
+    with pytest.raises(OperationalError):
+        await shop.store.read(wrong)

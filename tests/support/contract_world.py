@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 import respx
@@ -20,10 +20,25 @@ from starlette.applications import Starlette
 
 from lifecyclehub.admin.connections import add_connection, open_endpoint, set_signing_secret
 from lifecyclehub.admin.setup import init_home
-from lifecyclehub.connector import Account, Call, Connector, Door, FieldInfo, Page
+from lifecyclehub.connector import Account, Action, Call, Connector, Door, FieldInfo, Page, usual_judgement
+from lifecyclehub.errors import CallFailed, NotOurJson
 from lifecyclehub.hub import Hub
 from lifecyclehub.jsonio import dumps
-from lifecyclehub.messages import Delivery, Document, Notice, Ref
+from lifecyclehub.messages import (
+    Absent,
+    CannotTell,
+    Delivery,
+    Document,
+    Done,
+    Found,
+    Key,
+    Notice,
+    Outcome,
+    Ref,
+    Reply,
+    Request,
+    Sighting,
+)
 from lifecyclehub.registry.registry import Registry, default_mappings
 from lifecyclehub.settings import Settings, read_settings
 from lifecyclehub.signatures import sign
@@ -33,6 +48,7 @@ from lifecyclehub.store.setup import upgrade
 from lifecyclehub.store.things import Row
 from lifecyclehub.timers import Timers
 from lifecyclehub.web.hooks import hooks_route
+from tests.support.home import apply_files
 from tests.support.reach import MovedClock
 
 PUBLIC = "https://hub.example"
@@ -78,6 +94,38 @@ class ThrowAway(Connector):
 
     async def fields(self, call: Call, kind: str) -> Sequence[FieldInfo]:
         return []
+
+
+V = TypeVar("V")
+
+
+class Making(Action[V]):
+    """What making a record and finding it again is in most tools: an id in the answer, and a list that shows all of them."""
+
+    listed: ClassVar[str] = "rows"
+
+    def look(self, v: V, key: Key) -> Request:
+        """Give the request for the list in which ours would stand."""
+        raise NotImplementedError
+
+    def is_ours(self, row: Any, key: Key) -> bool:
+        """Tell whether this row of the list is the one."""
+        raise NotImplementedError
+
+    def judge(self, reply: Reply, request: Request) -> Outcome:
+        return usual_judgement(reply, creates=True) or Done(record_id=reply.json()["id"])
+
+    async def find(self, call: Call, v: V, key: Key) -> Sighting:
+        """Look through the list; anything but the whole of it proves nothing."""
+        try:
+            reply = await call.send(self.look(v, key))
+            rows = reply.json()[self.listed] if reply.status == 200 else None
+        except (CallFailed, NotOurJson, LookupError) as error:
+            return CannotTell(str(error))
+        if rows is None:
+            return CannotTell(f"status {reply.status}")
+        found = tuple(Done(record_id=row["id"]) for row in rows if self.is_ours(row, key))
+        return Found(found) if found else Absent()
 
 
 class Vendor:
@@ -144,7 +192,7 @@ class ContractWorld:
     async def kill(self) -> None:
         """End the hub where it stands: whatever is under way is cut off and writes no receipt."""
         await asyncio.sleep(0)  # let what was begun begin
-        flows = (self.hub.intake.flow, self.hub.dispatcher.flow)
+        flows = (self.hub.sweeper.flow, self.hub.intake.flow, self.hub.dispatcher.flow)
         workers = [worker for flow in flows for worker in flow._running]
         for worker in workers:
             worker.cancel()
@@ -286,6 +334,7 @@ async def contract_world(
     known = registry or Registry.of(*connectors)
     for connector in known.connectors.values():
         _write_mappings(settings.home, connector)
+    apply_files(settings, known)
     world = ContractWorld(settings, known, clock, respx.MockRouter(assert_all_called=False))
     await world.start()
     try:

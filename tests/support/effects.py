@@ -40,7 +40,7 @@ def receive(story: Story, prepared: Prepared, outcome: Any, *, epoch: int = 1, *
     facts: dict[str, Any] = {"what": "sent", "revision": 1, "began_at": story.clock.now(), "bytes_sent": True, **more}
     receipt = Receipt(effect=prepared.effect, epoch=epoch, outcome=outcome, **facts)
     with story.engine.begin() as conn:
-        return WriteReceipts(story.rules, story.ids, story.clock, Middle())(conn, [receipt])[0]
+        return WriteReceipts(story.rules, story.ids, story.clock, Middle())(conn, [receipt])[0].woken
 
 
 def effect(story: Story, prepared: Prepared) -> dict[str, Any]:

@@ -9,9 +9,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import delete
 
-from lifecyclehub.admin.setup import Initialized, host_fingerprint, init_home
+from lifecyclehub.admin.applied import Applying, applied_version, apply_set
+from lifecyclehub.admin.hosts import confirm_host
+from lifecyclehub.admin.setup import Initialized, init_home
+from lifecyclehub.configuration import read_source, rules_of
+from lifecyclehub.ports import SystemClock
+from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings, read_settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import open_engine
@@ -33,9 +38,23 @@ def made_home(tmp_path: Path, database_url: str | None = None) -> tuple[Settings
     settings = read_settings(home, {})
     engine = open_engine(settings.database)
     with engine.begin() as conn:
-        conn.execute(update(tables.installation).values(host_fingerprint=host_fingerprint(home)))
+        conn.execute(delete(tables.host))  # the model's own
+        confirm_host(conn, settings, "a test", SystemClock().now())
     engine.dispose()
     return settings, replace(made, home=home, files=tuple(home / one.relative_to(model) for one in made.files))
+
+
+def apply_files(settings: Settings, registry: Registry | None = None) -> str:
+    """Apply a home's files as they are now, as `mappings apply --yes` does. Gives the version."""
+    known = registry or Registry.load()
+    source = read_source(known, settings.mappings)
+    version = rules_of(source, known, settings.zone, "").version
+    engine = open_engine(settings.database)
+    with engine.begin() as conn:
+        before = applied_version(conn)
+        apply_set(conn, [Applying(version, source.content(), "a test", SystemClock().now(), before)])
+    engine.dispose()
+    return version
 
 
 @functools.cache

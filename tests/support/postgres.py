@@ -9,10 +9,11 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,6 +36,10 @@ SETTINGS = {
 }
 
 
+# Unless the test is about that.
+SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+
+
 class PostgresUnavailable(Exception):
     """No PostgreSQL can be had here. The text says why, and how to give one."""
 
@@ -54,8 +59,22 @@ def server() -> Iterator[str]:
     # A unix socket's path may have about 100 bytes, so the folder has a short name.
     home = Path(tempfile.mkdtemp(prefix="lhpg-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
     try:
-        with _own_server(home) as url:
-            yield url
+        with _own_server(home, SETTINGS) as (url, _):
+            yield _text(url)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def restartable() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Give the URL of a PostgreSQL of our own that keeps what it committed, and how to kill and restart it at once.
+
+    Raises `PostgresUnavailable`.
+    """
+    home = Path(tempfile.mkdtemp(prefix="lhpg-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+    try:
+        with _own_server(home, SETTINGS | SAFE) as (url, restart):
+            yield _text(url), restart
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -114,7 +133,7 @@ def _copied_for_nobody(installed: Path, home: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _own_server(home: Path) -> Iterator[str]:
+def _own_server(home: Path, settings: Mapping[str, str]) -> Iterator[tuple[URL, Callable[[], None]]]:
     installed, user = _installation(), None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = "nobody"
@@ -132,19 +151,33 @@ def _own_server(home: Path) -> Iterator[str]:
     _initialize(installed, data, environment, user)
     log = home / "log"
     arguments = [str(installed / "bin/postgres"), "-D", str(data), "-k", str(sockets)]
-    arguments += [f"-c{name}={value}" for name, value in SETTINGS.items()]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            arguments, env=environment, cwd=home, user=user, extra_groups=[] if user else None, stdout=out, stderr=out
-        )
-    try:
-        url = URL.create(DRIVER, username="lifecyclehub", database="postgres", query={"host": str(sockets)})
+    arguments += [f"-c{name}={value}" for name, value in settings.items()]
+    url = URL.create(DRIVER, username="lifecyclehub", database="postgres", query={"host": str(sockets)})
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                arguments, env=environment, cwd=home, user=user, extra_groups=[] if user else None, stdout=out, stderr=out
+            )
         _wait(process, url, log)
-        yield _text(url)
+        return process
+
+    running = [start()]
+
+    def restart() -> None:
+        """Stop it immediately, as `pg_ctl restart -m immediate` does, and start it again: it recovers from its log."""
+        ended = running.pop()
+        ended.send_signal(signal.SIGQUIT)
+        ended.wait(30)
+        running.append(start())
+
+    try:
+        yield url, restart
     finally:
-        process.terminate()
-        if process.poll() is None:
-            _end(process)
+        for process in running:
+            process.terminate()
+            if process.poll() is None:
+                _end(process)
 
 
 def _initialize(installed: Path, data: Path, environment: Mapping[str, str], user: str | None) -> None:

@@ -13,21 +13,24 @@ import httpx
 from pydantic import SecretStr
 
 from lifecyclehub.connector import CONTRACT_VERSION, About, Auth, Host, Kind, Rate, Setting
-from lifecyclehub.vendor import Client, Limits, Target, Tokens, TransportFactory
+from lifecyclehub.vendor.client import Client
+from lifecyclehub.vendor.grants import Tokens
+from lifecyclehub.vendor.target import Target
+from lifecyclehub.vendor.transport import Limits, TransportFactory
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 class MovedClock:
-    """Stands still until somebody sleeps or a test moves it."""
+    """Stands still until somebody sleeps or a test moves it. `put`: by how much its wall clock was put forward or back."""
 
     def __init__(self) -> None:
-        self.at, self.slept = 0.0, []
+        self.at, self.put, self.slept = 0.0, 0.0, []
 
     slept: list[float]
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.at)
+        return START + timedelta(seconds=self.at + self.put)
 
     def monotonic(self) -> float:
         return 1000.0 + self.at
@@ -56,19 +59,29 @@ class KeptGrants:
     saved: list[Tokens] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
     fail_saves: int = 0
+    holders: dict[str, str] = field(default_factory=dict)
 
     async def load(self, grant_id: str) -> Tokens:
         await asyncio.sleep(0)
         return self.tokens[grant_id]
 
-    async def save(self, grant_id: str, tokens: Tokens) -> None:
+    async def hold(self, grant_id: str) -> bool:
+        return self.holders.setdefault(grant_id, "me") == "me"
+
+    async def let_go(self, grant_id: str) -> None:
+        self.holders.pop(grant_id, None)
+
+    async def save(self, grant_id: str, tokens: Tokens, instead_of: Tokens | None = None) -> bool:
         await asyncio.sleep(0)
+        if instead_of is not None and self.tokens[grant_id].secrets != instead_of.secrets:
+            return False
         if self.fail_saves and tokens.refreshing_since is None:
             self.fail_saves -= 1
             raise OSError("the disk is full")
         self.journal.append("noted" if tokens.refreshing_since else "saved")
         self.saved.append(tokens)
         self.tokens[grant_id] = tokens
+        return True
 
 
 BEARER = Auth(name="token", kind="bearer", label="Token", secrets=("token",))

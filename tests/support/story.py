@@ -141,7 +141,6 @@ class Story:
             self.clock.now(),
             notices=notices,
             fetched=True,
-            way="webhook",
         )
         with self.engine.begin() as conn:
             settled = SettleAndDecide(self.rules, self.ids, self.clock)(conn, [seen])
@@ -175,7 +174,7 @@ class Story:
             reply='{"invented": true}',
         )
         with self.engine.begin() as conn:
-            return WriteReceipts(self.rules, self.ids, self.clock, Middle())(conn, [receipt])[0]
+            return WriteReceipts(self.rules, self.ids, self.clock, Middle())(conn, [receipt])[0].woken
 
     # --- looking -------------------------------------------------------------------------------------------------------
 

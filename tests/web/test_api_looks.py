@@ -7,6 +7,7 @@ import json
 import pytest
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
+from sqlalchemy import update
 
 from lifecyclehub.admin.tokens import PREFIX
 from lifecyclehub.store import tables
@@ -180,8 +181,8 @@ async def test_the_use_of_a_token_is_noted_by_the_hour(api: Api) -> None:
 
 
 async def test_no_answer_tells_a_secret(api: Api) -> None:
-    api.story.change(tables.installation, api.story.made.installation, host_fingerprint="canary-fingerprint")
     with api.story.engine.begin() as conn:
+        conn.execute(update(tables.host).values(fingerprint="canary-fingerprint"))
         row = {"id": "sec_1", "owner_kind": "endpoint", "owner": "end_hubspot", "field": "signing", "sealed": "canary-sealed"}
         conn.execute(tables.secret.insert(), [{**row, "valid_from": api.story.clock.now()}])
     paths = ["status", "connections", "clients", "engagements", "deliveries", "notices", "effects", "links"]

@@ -48,6 +48,18 @@ async def test_a_hook_at_an_unknown_endpoint_is_not_found(tmp_path: Path) -> Non
         assert answer.json()["title"] == "unknown-endpoint"
 
 
+async def test_the_doorbell_is_rung_at_its_own_address_only_and_keeps_the_safe_headers(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    app = create_app(lambda: Hub(settings, registry=Registry.of()))
+    async with app.router.lifespan_context(app), web(app) as client:
+        rung = await client.post("/hooks/end_nobody", content=b"{}")
+        assert "there is no such endpoint" in rung.json()["detail"]
+        assert rung.headers["x-content-type-options"] == "nosniff"
+        asked = [("GET", "/hooks/end_nobody"), ("POST", "/hooks/"), ("POST", "/hooks/end/more"), ("POST", "/hooks")]
+        answers = [await client.request(method, path) for method, path in asked]
+    assert [answer.status_code for answer in answers] == [405, 404, 404, 404]
+
+
 async def test_no_page_of_somebody_elses_scripts_is_served(tmp_path: Path) -> None:
     app = create_app(lambda: Hub(make_home(tmp_path), registry=Registry.of()))
     async with web(app) as client:

@@ -31,6 +31,9 @@ LIST_LAG_S = 60.0
 # A project from a template is made by a queued job; it carries its name as soon as the job has begun.
 JOB_LAG_S = 300.0
 
+# Asana's complaints begin with the member that they are about; these say who does or owns it.
+ASSIGNING = ("assignee: ", "owner: ")
+
 INSTANTIATE = "instantiateProject"
 # All that instantiateProject takes: notes, dates and owner are the template's business.
 TEMPLATE_MEMBERS = ("name", "team", "public", "privacy_setting", "is_strict", "requested_dates", "requested_roles")
@@ -41,7 +44,10 @@ def judged(reply: Reply, *, creates: bool) -> Outcome | None:
     outcome = usual_judgement(reply, creates=creates)
     if outcome is None:
         return None
-    return replace(outcome, reason=f"status {reply.status}: {complaint(reply)}")
+    said = complaint(reply)
+    if isinstance(outcome, Refused) and said.startswith(ASSIGNING):
+        outcome = replace(outcome, owner=True)
+    return replace(outcome, reason=f"status {reply.status}: {said}")
 
 
 def made(reply: Reply) -> dict[str, Any] | Unknown:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from lifecyclehub.connector import Call, said_by
-from lifecyclehub.errors import CallFailed, Forbidden, NotOurJson, RecordGone, TryAgain, Unsupported
+from lifecyclehub.connector import Call, said_by, wished_by
+from lifecyclehub.errors import CallFailed, Forbidden, NeedsReauthorization, NotOurJson, RecordGone, TryAgain, Unsupported
 from lifecyclehub.messages import Absent, CannotTell, Document, Done, Found, Reply, Request, Sighting, marker_in
 
-PROJECT, TASK, STORY = "asana.project", "asana.task", "asana.story"
+PROJECT, TASK, STORY, USER = "asana.project", "asana.task", "asana.story", "asana.user"
 
 # Asana answers with compact records unless told which fields it should give.
 PROJECT_FIELDS = (
@@ -63,7 +63,7 @@ def content(reply: Reply, what: str) -> dict[str, Any]:
     if reply.status == 402:
         raise Unsupported(f"{what}: {complaint(reply)}")
     if not 200 <= reply.status < 300:
-        raise TryAgain(f"{what}: status {reply.status}: {complaint(reply)}")
+        raise TryAgain(f"{what}: status {reply.status}: {complaint(reply)}", after=wished_by(reply))
     try:
         answer = reply.json()
     except NotOurJson as error:
@@ -94,12 +94,19 @@ class Listing:
     offset: str | None
 
 
+class NoSuchPage(TryAgain):
+    """Asana refuses the place in a list that it gave itself: such tokens end after a quarter of an hour."""
+
+
 async def page(call: Call, where: str, query: Mapping[str, str], offset: str | None = None) -> Listing:
-    """Read one page of a list; every row has its id."""
+    """Read one page of a list; every row has its id. Raises NoSuchPage for an offset that Asana takes no more."""
     pairs = [*query.items(), ("limit", str(PAGE))]
     if offset is not None:
         pairs.append(("offset", offset))
-    answer = content(await call.send(Request(method="GET", path=where, query=tuple(pairs))), f"GET {where}")
+    reply = await call.send(Request(method="GET", path=where, query=tuple(pairs)))
+    if offset is not None and reply.status == 400:
+        raise NoSuchPage(f"GET {where}: status 400: {complaint(reply)}")
+    answer = content(reply, f"GET {where}")
     rows, further = answer["data"], answer.get("next_page")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and is_gid(row.get("gid")) for row in rows):
         raise TryAgain(f"GET {where}: the answer is not a list of records")
@@ -138,6 +145,8 @@ async def sighting(call: Call, where: str, queries: tuple[dict[str, str], ...], 
                     return CannotTell(f"Asana left out {' or '.join(texts)} of {row['gid']} in GET {where}")
                 if any(marker in (row[text] or "") for text in texts):
                     seen[row["gid"]] = Done(record_id=row["gid"], url=row.get("permalink_url"))
+    except NeedsReauthorization:
+        raise
     except (CallFailed, NotOurJson) as error:
         return CannotTell(str(error))
     return Found(tuple(seen.values())) if seen else Absent()

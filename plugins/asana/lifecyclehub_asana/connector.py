@@ -30,8 +30,9 @@ from lifecyclehub.errors import Forbidden, Unsupported
 from lifecyclehub.messages import Delivery, Document, Notice, Ref, Request
 from lifecyclehub_asana import hooks
 from lifecyclehub_asana.actions import ACTIONS
-from lifecyclehub_asana.api import DOCUMENTS, PROJECT, STORY, TASK, everything, fetched, instant, is_gid, path, record
+from lifecyclehub_asana.api import DOCUMENTS, PROJECT, STORY, TASK, USER, everything, fetched, instant, is_gid, path, record
 from lifecyclehub_asana.fields import FIELDS, custom_field
+from lifecyclehub_asana.people import fetch_person, sweep_people
 from lifecyclehub_asana.sweep import sweep_projects
 
 GID = r"[0-9]{1,30}"
@@ -54,6 +55,7 @@ class Asana(Connector):
             Kind(id=PROJECT, fills="project", order="none", deletes="list", poll_s=300, label="Project"),
             Kind(id=TASK, order="none", deletes="fetch", label="Task"),
             Kind(id=STORY, order="none", deletes="fetch", label="Comment"),
+            Kind(id=USER, fills="teammate", order="none", deletes="list", poll_s=3600, label="User"),
         ),
         doors=(
             Door(
@@ -129,18 +131,24 @@ class Asana(Connector):
         return [Account(id=one["gid"], name=one["name"]) for one in record(reply, "GET /users/me").get("workspaces") or ()]
 
     async def fetch(self, call: Call, ref: Ref) -> Document:
+        if ref.kind == USER:
+            return await fetch_person(call, ref.id)
         if ref.kind not in DOCUMENTS:
-            raise Unsupported(f"{ref.kind} is not fetched from Asana; only {', '.join(DOCUMENTS)} are")
+            raise Unsupported(f"{ref.kind} is not fetched from Asana; only {', '.join((*DOCUMENTS, USER))} are")
         return await fetched(call, ref.kind, ref.id)
 
     def sweep(self, call: Call, kind: str, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
+        if kind == USER:
+            return sweep_people(call, cursor, full=full)
         if kind != PROJECT:
-            raise Unsupported(f"{kind} is not swept; only {PROJECT} is")
+            raise Unsupported(f"{kind} is not swept; only {PROJECT} and {USER} are")
         return sweep_projects(call, cursor, full=full)
 
     async def fields(self, call: Call, kind: str) -> Sequence[FieldInfo]:
         """List Asana's own fields, and the workspace's custom fields where the plan has any."""
         known = list(FIELDS.get(kind, ()))
+        if kind == USER:
+            return known
         query = {"opt_fields": "name,resource_subtype,enum_options.name,enum_options.enabled"}
         try:
             known += [

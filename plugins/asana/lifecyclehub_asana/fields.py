@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lifecyclehub.connector import FieldInfo
-from lifecyclehub_asana.api import PROJECT, TASK
+from lifecyclehub_asana.api import PROJECT, TASK, USER
 
 _COMMON = (
     FieldInfo(path="name", label="Name", type="text"),
@@ -36,6 +36,10 @@ FIELDS: dict[str, tuple[FieldInfo, ...]] = {
         FieldInfo(path="assignee.gid", label="Assignee", type="text"),
         FieldInfo(path="assignee.name", label="Assignee's name", type="text"),
         FieldInfo(path="assignee.email", label="Assignee's e-mail", type="email"),
+    ),
+    USER: (
+        FieldInfo(path="name", label="Name", type="text"),
+        FieldInfo(path="email", label="E-mail", type="email"),
     ),
 }
 

@@ -14,14 +14,15 @@ SECRET = "X-Hook-Secret"  # noqa: S105 (a header's name)
 
 
 async def subscribe(call: Call, endpoint: Endpoint) -> Subscription:
-    """Make a webhook on the workspace for all its projects.
+    """Make a webhook on the workspace for all its projects, or on one project that `endpoint.resource` names.
 
     Asana shakes hands with our address while this call is open, and refuses a second webhook for the same address:
     one left over from an attempt whose answer was lost has a secret that nobody knows, so it goes first.
     """
     await _end_leftovers(call, endpoint)
+    resource = endpoint.resource or call.account
     body = {
-        "resource": call.account,
+        "resource": resource,
         "target": endpoint.url,
         "filters": [{"resource_type": "project", "action": action} for action in PROJECT_ACTIONS],
     }
@@ -33,7 +34,7 @@ async def subscribe(call: Call, endpoint: Endpoint) -> Subscription:
             mend="Asana calls this address while it makes the webhook: check that it is public, https, and reaches this hub.",
         )
     hook = record(reply, "POST /webhooks")
-    return Subscription(id=hook["gid"], resource=call.account, secret=_secret(reply))
+    return Subscription(id=hook["gid"], resource=resource, secret=_secret(reply))
 
 
 async def probe(call: Call, subscription: Subscription) -> Health:
@@ -69,7 +70,7 @@ async def unsubscribe(call: Call, webhook: str) -> None:
 
 
 async def _end_leftovers(call: Call, endpoint: Endpoint) -> None:
-    query = {"workspace": call.account, "resource": call.account, "opt_fields": "target"}
+    query = {"workspace": call.account, "resource": endpoint.resource or call.account, "opt_fields": "target"}
     leftovers = [row["gid"] async for row in everything(call, path("webhooks"), query) if row.get("target") == endpoint.url]
     for webhook in leftovers:
         await unsubscribe(call, webhook)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lifecyclehub.connector import Call, Page
 from lifecyclehub.messages import Notice
-from lifecyclehub_asana.api import PROJECT, Listing, instant, page, path, project_lists
+from lifecyclehub_asana.api import PROJECT, Listing, NoSuchPage, instant, page, path, project_lists
 
 # Asana's clock and ours differ, and a change may show up a little late: look this far back again.
 OVERLAP = timedelta(minutes=10)
@@ -39,7 +39,8 @@ class Place:
 async def sweep_projects(call: Call, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
     """List all projects, archived ones too, and give those that changed since the cursor.
 
-    Asana cannot filter projects by their modification, so every sweep lists them all, 100 at a time.
+    Asana cannot filter projects by their modification, so every sweep lists them all, 100 at a time. A sweep that was
+    broken off goes on at its page, or begins its list again where Asana does not know that page any more.
     """
     if cursor is None and not full:
         yield Page((), Place(_since(call)).written(), last=True)
@@ -49,8 +50,15 @@ async def sweep_projects(call: Call, cursor: str | None, *, full: bool) -> Async
         place = replace(place, began=_since(call))
     lists = project_lists(call.account, HINTS)
     since = None if full else instant(place.since)
+    resumed = place.offset
     while True:
-        listing = await page(call, path("projects"), lists[place.listed], place.offset)
+        try:
+            listing = await page(call, path("projects"), lists[place.listed], place.offset)
+        except NoSuchPage:
+            if resumed is None or place.offset != resumed:
+                raise
+            place, resumed = replace(place, offset=None), None
+            continue
         notices = tuple(_notice(row, call.account) for row in listing.rows if _changed(row, since))
         following = _next(place, listing, len(lists))
         if following is None:

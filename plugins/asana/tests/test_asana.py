@@ -23,6 +23,7 @@ WORKSPACE = "1200011112222333"
 ENDPOINT = Endpoint(id="ep_asana_1", url="https://hub.example.test/hooks/ep_asana_1", door="webhook")
 HOOK = Subscription(id="1209000000000999", resource=WORKSPACE)
 NOBODY = reply(404, {"errors": [{"message": "Unknown object"}]})
+NO_SUCH_PAGE = reply(400, {"errors": [{"message": "offset: Your pagination token has expired."}]})
 LAST: dict[str, Any] = {"next_page": None}
 
 
@@ -136,6 +137,29 @@ class TestSweeping:
         assert [dict(request.query)["archived"] for request in call.requests] == ["false", "true"]
         assert dict(call.requests[0].query)["offset"] == "next"
         assert rest[-1].last
+
+    @pytest.mark.parametrize("full", [False, True])
+    async def test_a_sweep_whose_page_asana_does_not_know_any_more_begins_its_list_again(self, full: bool) -> None:
+        old = json.dumps({"since": None, "began": "2026-05-04T09:10:00+00:00", "listed": 1, "offset": "old"})
+        call = asked(
+            {
+                "GET /projects?archived=true&offset=old": NO_SUCH_PAGE,
+                "GET /projects?archived=true": rows(("3", "2026-05-04T09:26:00.000Z", None)),
+            }
+        )
+        pages = await swept(ASANA.sweep(call, "asana.project", old, full=full))
+        assert [notice.record_id for page in pages for notice in page.notices] == ["3"]
+        assert pages[-1].last
+
+    async def test_a_page_that_asana_refuses_again_and_again_ends_the_sweep(self) -> None:
+        call = asked(
+            {
+                "GET /projects?archived=false": rows(offset="next"),
+                "GET /projects?archived=false&offset=next": NO_SUCH_PAGE,
+            }
+        )
+        with pytest.raises(TryAgain, match="pagination token has expired"):
+            await swept(ASANA.sweep(call, "asana.project", None, full=True))
 
     async def test_a_full_sweep_gives_every_project_and_ends_without_a_cursor(self) -> None:
         call = asked({"GET /projects?archived=false": rows(("1", "2020-01-01T00:00:00.000Z", None)), "GET /projects": rows()})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
 
-from lifecyclehub.connector import Action, Call, Marker, Natural, Once, usual_judgement
+from lifecyclehub.connector import Action, Call, Marker, Natural, Once, usual_judgement, wished_by
 from lifecyclehub.connector.roles import AddNote, CreateCrmTask, SetFields
 from lifecyclehub.errors import Forbidden, NotOurJson, RecordGone, TryAgain
 from lifecyclehub.messages import (
@@ -39,13 +40,18 @@ TO_DEAL = {NOTE.kind: 214, TASK.kind: 216}
 NOT_YET = {423: 2.0, 477: 60.0}
 
 
+# A property whose value is not valid is named in the message of HubSpot's VALIDATION_ERROR.
+ASSIGNING = b"hubspot_owner_id"
+
+
 def _judge(reply: Reply, *, creates: bool) -> Outcome | dict[str, Any]:
     """Give the record in a good answer, else the outcome."""
     if reply.status in NOT_YET:
-        stated = reply.headers.get("retry-after", "")
-        after = float(stated) if stated.isdigit() else NOT_YET[reply.status]
-        return Retry(f"HubSpot is not ready yet (status {reply.status})", after)
+        wished = wished_by(reply)
+        return Retry(f"HubSpot is not ready yet (status {reply.status})", NOT_YET[reply.status] if wished is None else wished)
     bad = usual_judgement(reply, creates=creates)
+    if isinstance(bad, Refused) and reply.status == 400 and ASSIGNING in reply.body:
+        return replace(bad, owner=True)
     if bad is not None:
         return bad
     try:

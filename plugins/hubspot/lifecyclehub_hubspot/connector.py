@@ -32,6 +32,7 @@ from lifecyclehub_hubspot.describing import the_account, the_fields
 from lifecyclehub_hubspot.events import notices
 from lifecyclehub_hubspot.fetching import fetch_record
 from lifecyclehub_hubspot.objects import OBJECTS, HubSpotObject
+from lifecyclehub_hubspot.people import OWNER, OWNER_FIELDS, fetch_owner, sweep_owners
 from lifecyclehub_hubspot.sweeping import sweep_all, sweep_changes
 
 MILLISECOND = 0.001
@@ -116,6 +117,7 @@ class HubSpot(Connector):
                 poll_s=300,
                 label="Contact",
             ),
+            Kind(id=OWNER, fills="teammate", order="time", resolution_s=MILLISECOND, deletes="list", poll_s=3600, label="Owner"),
             Kind(id="hubspot.note", order="time", resolution_s=MILLISECOND, label="Note"),
             Kind(id="hubspot.task", order="time", resolution_s=MILLISECOND, label="Task"),
         ),
@@ -168,14 +170,18 @@ class HubSpot(Connector):
         return (await the_account(call),)
 
     async def fetch(self, call: Call, ref: Ref) -> Document:
+        if ref.kind == OWNER:
+            return await fetch_owner(call, ref.id)
         return await fetch_record(call, _object(ref.kind), ref.id)
 
     def sweep(self, call: Call, kind: str, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
+        if kind == OWNER:
+            return sweep_owners(call, cursor, full=full)
         wanted = _object(kind)
         return sweep_all(call, wanted, cursor) if full else sweep_changes(call, wanted, cursor)
 
     async def fields(self, call: Call, kind: str) -> Sequence[FieldInfo]:
-        return await the_fields(call, _object(kind))
+        return OWNER_FIELDS if kind == OWNER else await the_fields(call, _object(kind))
 
     async def subscribe(self, call: Call, endpoint: Endpoint) -> Subscription | ByHand:
         return ByHand(steps=WEBHOOK_STEPS)
@@ -183,5 +189,5 @@ class HubSpot(Connector):
 
 def _object(kind: str) -> HubSpotObject:
     if kind not in OBJECTS:
-        raise Unsupported(f"HubSpot has no {kind} here; there are {', '.join(OBJECTS)}")
+        raise Unsupported(f"HubSpot has no {kind} here; there are {', '.join((*OBJECTS, OWNER))}")
     return OBJECTS[kind]

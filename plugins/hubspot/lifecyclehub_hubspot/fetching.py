@@ -21,6 +21,7 @@ from lifecyclehub_hubspot.objects import (
     record_answer,
     wanted_properties,
 )
+from lifecyclehub_hubspot.people import owner_of
 
 # How association types call the one company that HubSpot shows as primary (type ids 5 and 1); others are "…_unlabeled".
 PRIMARY = ("deal_to_company", "contact_to_company")
@@ -83,13 +84,9 @@ async def _owner(call: Call, record: Mapping[str, Any]) -> dict[str, Any] | None
     """Fetch the deal's owner. One whose user was removed is still there as archived."""
     properties = record.get("properties")
     owner_id = id_of(properties.get("hubspot_owner_id")) if isinstance(properties, Mapping) else None
-    if owner_id is None or not owner_id.isalnum():
-        return None
-    for archived in ("false", "true"):
-        request = Request(method="GET", path=f"/crm/v3/owners/{owner_id}", query=(("idProperty", "id"), ("archived", archived)))
+    for archived in (False, True):
         try:
-            owner: dict[str, Any] = record_answer(await call.send(request), f"owner {owner_id}")
+            return await owner_of(call, owner_id or "", archived=archived)
         except RecordGone:
             continue
-        return owner
     return None

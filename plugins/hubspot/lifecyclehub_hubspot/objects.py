@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from lifecyclehub.connector import Call, said_by
+from lifecyclehub.connector import Call, said_by, wished_by
 from lifecyclehub.errors import Forbidden, NotOurJson, RecordGone, TryAgain
 from lifecyclehub.messages import Document, Json, Reply, Request, marker_in
 
@@ -35,6 +35,9 @@ class HubSpotObject:
     text: str | None = None
 
 
+# HubSpot's own property: the ids of the records that were merged into this one, separated by semicolons.
+MERGED = "hs_merged_object_ids"
+
 DEAL = HubSpotObject(
     kind="hubspot.deal",
     path="deals",
@@ -52,6 +55,7 @@ DEAL = HubSpotObject(
         "createdate",
         "hs_lastmodifieddate",
         "hubspot_owner_id",
+        MERGED,
     ),
     associated=("hubspot.company", "hubspot.contact"),
     history=("dealstage",),
@@ -62,7 +66,17 @@ COMPANY = HubSpotObject(
     path="companies",
     type_id="0-2",
     word="company",
-    properties=("name", "domain", "phone", "country", "lifecyclestage", "createdate", "hs_lastmodifieddate", "hubspot_owner_id"),
+    properties=(
+        "name",
+        "domain",
+        "phone",
+        "country",
+        "lifecyclestage",
+        "createdate",
+        "hs_lastmodifieddate",
+        "hubspot_owner_id",
+        MERGED,
+    ),
     setting="company_properties",
 )
 CONTACT = HubSpotObject(
@@ -70,7 +84,17 @@ CONTACT = HubSpotObject(
     path="contacts",
     type_id="0-1",
     word="contact",
-    properties=("firstname", "lastname", "email", "phone", "mobilephone", "createdate", "lastmodifieddate", "hubspot_owner_id"),
+    properties=(
+        "firstname",
+        "lastname",
+        "email",
+        "phone",
+        "mobilephone",
+        "createdate",
+        "lastmodifieddate",
+        "hubspot_owner_id",
+        MERGED,
+    ),
     modified="lastmodifieddate",
     associated=("hubspot.company",),
     setting="contact_properties",
@@ -122,7 +146,7 @@ def answer(reply: Reply, about: str) -> Json:
     if reply.status == 403:
         raise Forbidden(f"HubSpot refuses {about}: {said_by(reply)}")
     if not 200 <= reply.status < 300:
-        raise TryAgain(f"HubSpot answered {reply.status} for {about}: {said_by(reply)}")
+        raise TryAgain(f"HubSpot answered {reply.status} for {about}: {said_by(reply)}", after=wished_by(reply))
     try:
         value = reply.json()
     except NotOurJson as error:
@@ -193,7 +217,14 @@ def document(kind: HubSpotObject, record: dict[str, Any], call: Call, related: t
         related=related,
         marker=marker_in(text) if isinstance(text, str) else None,
         url=web_address(kind, record_id, call),
+        merged=_merged(properties, record_id),
     )
+
+
+def _merged(properties: Any, record_id: str) -> tuple[str, ...]:
+    said = properties.get(MERGED) if isinstance(properties, dict) else None
+    ids = (one.strip() for one in said.split(";")) if isinstance(said, str) else ()
+    return tuple(one for one in dict.fromkeys(ids) if one.isdigit() and one != record_id)
 
 
 def web_address(kind: HubSpotObject, record_id: str, call: Call) -> str | None:
@@ -222,5 +253,18 @@ async def read_batch(
         )
         reply = await call.send(request)
         if reply.status != 404:  # then none of them is there
-            found += results(answer(reply, f"{kind.path} {', '.join(ids[start : start + BATCH])}"), kind.path)
+            about = f"{kind.path} {', '.join(ids[start : start + BATCH])}"
+            page = answer(reply, about)
+            _only_missing(page, about)
+            found += results(page, kind.path)
     return found
+
+
+def _only_missing(page: Json, about: str) -> None:
+    """Make sure that what is left out of a batch is not there. Raises TryAgain where HubSpot failed to read some of it."""
+    listed = page.get("errors")
+    for one in listed if isinstance(listed, list) else ():
+        category = one.get("category") if isinstance(one, Mapping) else None
+        if "NOT_FOUND" not in str(category):
+            said = one.get("message") if isinstance(one, Mapping) else one
+            raise TryAgain(f"HubSpot could not read all of {about}: {category}: {said}")

@@ -15,7 +15,7 @@ from lifecyclehub.messages import CannotTell, Key, Ref, Reply, Request
 from lifecyclehub.testing import FakeCall, reply
 from lifecyclehub.testing.fake import NOW
 from lifecyclehub_hubspot import HubSpot
-from lifecyclehub_hubspot.objects import instant_of
+from lifecyclehub_hubspot.objects import OBJECTS, instant_of, read_batch
 
 pytestmark = pytest.mark.anyio
 
@@ -280,3 +280,17 @@ def test_times_are_read_as_hubspot_writes_them() -> None:
     assert instant_of("2026-05-04T11:29:58.123+02:00") == instant_of(1_777_886_998_123)
     assert [instant_of(one) for one in (None, "", "soon", 10**18, True, 12.5)] == [None] * 6
     assert NOW - instant_of(1_777_886_998_123) < timedelta(seconds=2)
+
+
+async def test_a_batch_of_which_something_could_not_be_read_is_no_answer() -> None:
+    there = {"id": "1", "properties": {"name": "Orchard Tools"}}
+    failed = {"status": "error", "category": "INTERNAL_ERROR", "message": "internal error", "context": {"ids": ["2"]}}
+    missing = {"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not get some COMPANY objects"}
+    for errors, fine in (([missing], True), ([missing, failed], False)):
+        page = reply(207, {"status": "COMPLETE", "results": [there], "numErrors": len(errors), "errors": errors})
+        call = FakeCall({"POST /crm/v3/objects/companies/batch/read": page})
+        if fine:
+            assert await read_batch(call, OBJECTS["hubspot.company"], ["1", "2"], ("name",)) == [there]
+        else:
+            with pytest.raises(TryAgain, match="INTERNAL_ERROR"):
+                await read_batch(call, OBJECTS["hubspot.company"], ["1", "2"], ("name",))

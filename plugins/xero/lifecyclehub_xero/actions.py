@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from lifecyclehub.connector import Action, Call, NativeKey, usual_judgement
 from lifecyclehub.connector.roles import CreateCustomer, CreateDraftInvoice
-from lifecyclehub.errors import CallFailed, MappingError, NotOurJson
+from lifecyclehub.errors import CallFailed, MappingError, NeedsReauthorization, NotOurJson
 from lifecyclehub.messages import Absent, CannotTell, Done, Found, Json, Key, Outcome, Refused, Reply, Request, Sighting, Unknown
-from lifecyclehub_xero.api import ALL_STATUSES, CONTACT, INVOICE, JSON, NO_ID, SHELVES, every, marker_of
+from lifecyclehub_xero.api import ALL_STATUSES, CONTACT, INVOICE, JSON, NO_ID, SHELVES, every, marker_of, refuse_if_not_connected
 from lifecyclehub_xero.texts import contact_name, link
 
 KEY_HEADER = "idempotency-key"
@@ -33,6 +33,7 @@ class _Create(Action[V]):
 
     def judge(self, reply: Reply, request: Request) -> Outcome:
         """Say what the reply means: only a record with an id and without an error is done."""
+        refuse_if_not_connected(reply)
         usual = usual_judgement(reply, creates=True)
         if isinstance(usual, Refused):
             return _refusal(reply, usual)
@@ -60,13 +61,15 @@ class CreateCustomerAction(_Create[CreateCustomer]):
         return _put(CONTACT, {**body, "ContactNumber": number}, key)
 
     async def find(self, call: Call, v: CreateCustomer, key: Key) -> Sighting:
-        """Look through all contacts, archived ones too: by marker, else by our reference, name or e-mail address.
+        """Look through all contacts, archived ones too: by marker, else by our reference, name, tax number or e-mail address.
 
         A merged contact gives the one that it was merged into. Archived twins that are not ours are left alone: Xero
         takes no invoice for them.
         """
         try:
             contacts = [contact async for contact in every(call, CONTACT, ("includeArchived", "true"))]
+        except NeedsReauthorization:
+            raise
         except CallFailed as error:
             return CannotTell(str(error))
         for twins in (_marked(CONTACT, contacts, key.marker), *_natural_twins(contacts, v)):
@@ -107,6 +110,8 @@ class CreateDraftInvoiceAction(_Create[CreateDraftInvoice]):
                 async for invoice in every(call, INVOICE, where, ("Statuses", ALL_STATUSES)):
                     if marker_of(INVOICE, invoice) == key.marker:
                         found[str(invoice["InvoiceID"])] = invoice
+        except NeedsReauthorization:
+            raise
         except CallFailed as error:
             return CannotTell(str(error))
         return _found(INVOICE, found.values()) if found else Absent()
@@ -124,7 +129,12 @@ def _marked(kind: str, records: Iterable[Mapping[str, Any]], marker: str) -> lis
 
 def _natural_twins(contacts: list[Mapping[str, Any]], v: CreateCustomer) -> list[list[Mapping[str, Any]]]:
     """Give the active contacts that are alike, the surest likeness first."""
-    wanted = (("ContactNumber", v.reference), ("Name", contact_name(v.name)), ("EmailAddress", v.email))
+    wanted = (
+        ("ContactNumber", v.reference),
+        ("Name", contact_name(v.name)),  # unique; a tax number may be that of several branches
+        ("TaxNumber", v.tax_id),
+        ("EmailAddress", v.email),
+    )
     active = [contact for contact in contacts if contact.get("ContactStatus", "ACTIVE") == "ACTIVE"]
     return [[contact for contact in active if _alike(contact.get(field), value)] for field, value in wanted if value]
 

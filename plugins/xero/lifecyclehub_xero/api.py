@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from lifecyclehub.connector import Call, said_by
-from lifecyclehub.errors import Forbidden, NotOurJson, RecordGone, TryAgain
+from lifecyclehub.connector import Call, said_by, wished_by
+from lifecyclehub.errors import Forbidden, NeedsReauthorization, NotOurJson, RecordGone, TryAgain
 from lifecyclehub.messages import Document, Reply, Request, marker_in
 
 INVOICE, CONTACT = "xero.invoice", "xero.contact"
@@ -71,17 +71,33 @@ def moment(value: Any) -> datetime | None:
 
 
 def body_of(reply: Reply, what: str) -> Any:
-    """Give the JSON of a good answer. Raises RecordGone for 404 and 410, Forbidden for 403, else TryAgain."""
+    """Give the JSON of a good answer. Raises RecordGone for 404 and 410, Forbidden for 403, else TryAgain.
+
+    Raises NeedsReauthorization where the organisation is not connected to our app any more.
+    """
+    refuse_if_not_connected(reply)
     if reply.status in (404, 410):
         raise RecordGone(f"Xero has no {what}")
     if reply.status == 403:
         raise Forbidden(f"Xero refuses {what}: {said_by(reply)}")
     if not 200 <= reply.status < 300:
-        raise TryAgain(f"Xero answered {reply.status} for {what}: {said_by(reply)}")
+        raise TryAgain(f"Xero answered {reply.status} for {what}: {said_by(reply)}", after=wished_by(reply))
     try:
         return reply.json()
     except NotOurJson as error:
         raise TryAgain(f"Xero's answer for {what} is not JSON ({error.reason})") from error
+
+
+def refuse_if_not_connected(reply: Reply) -> None:
+    """Raise NeedsReauthorization for the 403 by which Xero says of every call that the organisation is not ours to see.
+
+    Somebody disconnected our app there, or the person who authorised it left. Nothing was done.
+    """
+    if reply.status == 403 and b"AuthenticationUnsuccessful" in reply.body:
+        raise NeedsReauthorization(
+            "Xero says that the organisation is not connected to this app any more (status 403, AuthenticationUnsuccessful). "
+            "Connect it again in Xero, then resume the connection."
+        )
 
 
 def items_of(body: Any, plural: str, what: str) -> list[Mapping[str, Any]]:

@@ -201,7 +201,10 @@ class Xero(Connector):
         contact = invoice.get("Contact")
         contact_id = contact.get("ContactID") if isinstance(contact, Mapping) else None
         related = (await self._related_contact(call, str(contact_id)),) if contact_id else ()
-        return document(INVOICE, invoice, call.account, tuple(one for one in related if one is not None))
+        # Charges are as our own lines are: other people's invoices count against them with or without tax accordingly.
+        net = call.settings.get("line_amount_types") != "Inclusive"
+        data = {**invoice, "Billed": invoice.get("SubTotal" if net else "Total")}
+        return document(INVOICE, data, call.account, tuple(one for one in related if one is not None))
 
     async def _related_contact(self, call: Call, contact_id: str) -> Document | None:
         """Fetch the invoice's contact whole: the copy inside an invoice lacks fields, which would look emptied."""

@@ -227,7 +227,9 @@ async def test_an_invoice_whose_contact_is_gone_comes_without_it() -> None:
 customer = xero.about.action("create_customer")
 draft = xero.about.action("create_draft_invoice")
 LINE = {"description": "Work", "amount": {"minor": 100, "currency": "EUR", "decimal": "1.00"}}
-BRIGHTWATER = CreateCustomer(name="Brightwater Foods", email="accounts@brightwater.example", reference="CL-7")
+BRIGHTWATER = CreateCustomer(
+    name="Brightwater Foods", email="accounts@brightwater.example", tax_id="DK 12345678", reference="CL-7"
+)
 INVOICE_INPUT = CreateDraftInvoice.model_validate(
     {"customer": CUSTOMER, "currency": "EUR", "lines": [LINE], "issued_on": "2026-05-04"}
 )
@@ -246,12 +248,18 @@ async def test_our_marker_counts_more_than_a_namesake() -> None:
 
 
 @pytest.mark.anyio
-async def test_our_reference_counts_more_than_a_name_and_a_name_more_than_an_address() -> None:
+async def test_our_reference_counts_more_than_a_name_and_a_name_more_than_a_tax_number_or_an_address() -> None:
     assert customer is not None
     by_reference = {"ContactID": "c1", "Name": "Old name", "ContactNumber": "cl-7"}
     by_name = {"ContactID": "c2", "Name": "BRIGHTWATER FOODS"}
     by_email = {"ContactID": "c3", "Name": "Lund", "EmailAddress": "Accounts@brightwater.example"}
-    for contacts, wanted in (([by_email, by_name, by_reference], "c1"), ([by_email, by_name], "c2"), ([by_email], "c3")):
+    by_tax = {"ContactID": "c4", "Name": "Brightwater A/S", "TaxNumber": "dk 12345678"}
+    for contacts, wanted in (
+        ([by_email, by_tax, by_name, by_reference], "c1"),
+        ([by_email, by_tax, by_name], "c2"),
+        ([by_email, by_tax], "c4"),
+        ([by_email], "c3"),
+    ):
         sighting = await customer.find(FakeCall({"GET /Contacts": paged("Contacts", contacts)}), BRIGHTWATER, KEY)
         assert isinstance(sighting, Found)
         assert [one.record_id for one in sighting.records] == [wanted]

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from lifecyclehub.connector import Action, Call, Marker, Natural, Once, usual_judgement
 from lifecyclehub.connector.roles import AddInternalComment, AddTag
-from lifecyclehub.errors import CallFailed, NotOurJson
+from lifecyclehub.errors import CallFailed, NeedsReauthorization, NotOurJson
 from lifecyclehub.messages import (
     MARKER,
     Absent,
@@ -84,6 +84,8 @@ class AddInternalCommentAction(Action[AddInternalComment]):
                         return CannotTell("Zendesk listed a comment without an id")
                     if _is_ours(comment, key.marker):
                         found.append(Done(record_id=comment_id, url=url))
+        except NeedsReauthorization:
+            raise
         except CallFailed as error:
             return CannotTell(f"the comments of ticket {v.ticket} could not be listed: {error}")
         return Found(tuple(found)) if found else Absent()
@@ -116,6 +118,8 @@ class AddTagAction(Action[AddTag]):
         """Look whether the ticket has the tag."""
         try:
             body = await get(call, _ticket_path(v.ticket), record=f"ticket {v.ticket}")
+        except NeedsReauthorization:
+            raise
         except CallFailed as error:
             return CannotTell(f"the tags of ticket {v.ticket} could not be read: {error}")
         ticket = body.get("ticket")

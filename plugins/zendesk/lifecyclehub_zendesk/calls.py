@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from lifecyclehub.connector import Call, said_by
+from lifecyclehub.connector import Call, said_by, wished_by
 from lifecyclehub.errors import Forbidden, NotOurJson, RecordGone, TryAgain
 from lifecyclehub.messages import Reply, Request
 
@@ -45,12 +45,6 @@ def _sentences(value: Any, found: list[str]) -> None:
                 _sentences(one, found)
 
 
-def retry_after(reply: Reply) -> float | None:
-    """Give the seconds that Zendesk wants us to wait, None where it names none."""
-    text = reply.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else None
-
-
 def mapping_in(reply: Reply) -> Mapping[str, Any]:
     """Read a 2xx body that must be a JSON object. Raises TryAgain for anything else, such as a log-in page."""
     try:
@@ -71,7 +65,7 @@ async def get(call: Call, path: str, query: tuple[tuple[str, str], ...] = (), *,
         raise RecordGone(f"{record} does not exist in Zendesk (status {reply.status})")
     if reply.status == 403:
         raise Forbidden(f"Zendesk refuses {record or path}: {said(reply)}")
-    raise TryAgain(f"GET {path}: status {reply.status}: {said(reply)}", after=retry_after(reply))
+    raise TryAgain(f"GET {path}: status {reply.status}: {said(reply)}", after=wished_by(reply))
 
 
 async def pages(

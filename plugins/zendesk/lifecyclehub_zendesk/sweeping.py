@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from lifecyclehub.connector import Call, Page
+from lifecyclehub.connector import Call, Page, wished_by
 from lifecyclehub.errors import TryAgain, Unsupported
 from lifecyclehub.messages import Notice, Reply, Request
-from lifecyclehub_zendesk.calls import id_text, instant, mapping_in, retry_after, said
+from lifecyclehub_zendesk.calls import id_text, instant, mapping_in, said
 
 OVERLAP_S: Final = 300
 BEGINNING: Final = 1
@@ -85,7 +85,7 @@ async def _page(call: Call, export: _Export, here: _Pass) -> tuple[Mapping[str, 
         here = replace(here, after=None)
         reply = await _ask(call, export, here)
     if not 200 <= reply.status < 300:
-        raise TryAgain(f"GET {export.path}: status {reply.status}: {said(reply)}", after=retry_after(reply))
+        raise TryAgain(f"GET {export.path}: status {reply.status}: {said(reply)}", after=wished_by(reply))
     return mapping_in(reply), here
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select, update
@@ -82,6 +83,7 @@ class _Renewed:
     grant: str
     auth: str
     sealed: Row
+    now: datetime
 
 
 def _renew(conn: Connection, item: _Renewed) -> int:
@@ -91,13 +93,16 @@ def _renew(conn: Connection, item: _Renewed) -> int:
     paused = (table.c.grant == item.grant) & (table.c.state == "paused")
     ours = paused & (table.c.reason.is_(None) | (table.c.reason != BY_A_PERSON))
     conn.execute(update(table).where(ours).values(state="active", reason=None))
+    conn.execute(update(table).where(table.c.grant == item.grant).values(active_since=item.now))
     changed(conn)
     working = conn.execute(select(table.c.id).where(table.c.grant == item.grant, table.c.state == "active")).scalars()
     return sum(release(conn, [Release(one) for one in list(working)]))
 
 
-def _resume(conn: Connection, connection: str) -> int:
-    conn.execute(update(tables.connection).where(tables.connection.c.id == connection).values(state="active", reason=None))
+def _resume(conn: Connection, item: tuple[str, datetime]) -> int:
+    connection, now = item
+    works = {"state": "active", "reason": None, "active_since": now}
+    conn.execute(update(tables.connection).where(tables.connection.c.id == connection).values(**works))
     changed(conn)
     return sum(release(conn, [Release(connection)]))
 
@@ -313,8 +318,9 @@ async def new_credentials(hub: Hub, connection: Row, secrets: Mapping[str, str],
     )
     tried = await try_tokens(hub.client, plugin, target, entered(way, secrets))
     _chosen(plugin.about, tried.accounts, connection["account_id"])
-    sealed = sealed_tokens(hub.vault, connection["grant"], tried.grant.tokens, hub.clock.now())
-    released = await hub.store.run(_renewing, _Renewed(grant=connection["grant"], auth=way.name, sealed=sealed))
+    now = hub.clock.now()
+    sealed = sealed_tokens(hub.vault, connection["grant"], tried.grant.tokens, now)
+    released = await hub.store.run(_renewing, _Renewed(grant=connection["grant"], auth=way.name, sealed=sealed, now=now))
     hub.client.forget(connection["grant"])
     return released
 
@@ -326,7 +332,7 @@ async def pause_connection(hub: Hub, connection: Row) -> None:
 
 async def resume_connection(hub: Hub, connection: Row) -> int:
     """Go on with a connection. Gives how many notices are released."""
-    return await hub.store.run(_resuming, connection["id"])
+    return await hub.store.run(_resuming, (connection["id"], hub.clock.now()))
 
 
 async def named_connection(hub: Hub, named: str) -> Row:

@@ -10,13 +10,14 @@ from pydantic import SecretStr
 from lifecyclehub.admin.stored import nearest
 from lifecyclehub.connector import About, Account, Auth, Connector
 from lifecyclehub.errors import ConfigurationError, HubError, NeedsReauthorization
+from lifecyclehub.insight.clocks import CALLS_PER_DAY
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.grants import Tokens
 from lifecyclehub.vendor.target import RATES, Target
 
-_NUMBERS = ("lag_s", "poll_s", "server_timeout_s", "total_s")
+_NUMBERS = ("accepted_s", "lag_s", "poll_s", "server_timeout_s", "total_s")
 
 
 class TriedGrant:
@@ -29,9 +30,17 @@ class TriedGrant:
         """Give the credentials."""
         return self.tokens
 
-    async def save(self, grant_id: str, tokens: Tokens) -> None:
+    async def save(self, grant_id: str, tokens: Tokens, instead_of: Tokens | None = None) -> bool:
         """Take renewed ones."""
         self.tokens = tokens
+        return True
+
+    async def hold(self, grant_id: str) -> bool:
+        """Nobody else knows of them yet."""
+        return True
+
+    async def let_go(self, grant_id: str) -> None:
+        """Leave it at that."""
 
     @property
     def used_up(self) -> bool:
@@ -87,7 +96,7 @@ def checked_settings(about: About, settings: Mapping[str, str]) -> dict[str, str
     """
     bases = tuple(f"base_url.{host.name}" for host in about.hosts)
     secret = {name for auth in about.auths for name in auth.secrets}
-    known = {*(setting.name for setting in about.settings), *bases, "self_hosted", RATES, *_NUMBERS}
+    known = {*(setting.name for setting in about.settings), *bases, "self_hosted", RATES, *_NUMBERS, CALLS_PER_DAY}
     for name, value in settings.items():
         where = f"setting {name}"
         if name not in known and name in secret:
@@ -106,6 +115,8 @@ def checked_settings(about: About, settings: Mapping[str, str]) -> dict[str, str
                 where=where,
                 mend="Write rates=off beside self_hosted=yes, or leave it out.",
             )
+        if name == CALLS_PER_DAY and not (value.isascii() and value.isdigit() and int(value)):
+            raise ConfigurationError(f"{value!r} is no number of calls.", where=where, mend=f"Write {name}=5000, for example.")
         if name in _NUMBERS and not _is_seconds(value):
             raise ConfigurationError(f"{value!r} is no number of seconds.", where=where, mend=f"Write {name}=30, for example.")
     return dict(settings)

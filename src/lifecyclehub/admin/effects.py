@@ -13,7 +13,7 @@ from lifecyclehub.dispatch.advance import BY_A_PERSON
 from lifecyclehub.dispatch.prepared import Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
 from lifecyclehub.dispatch.upkeep import ADMIN_PARKABLE, Answered, Parking, answer, park
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import ConfigurationError, NotThere
 from lifecyclehub.messages import Done
 from lifecyclehub.ports import Clock, Ids, Randomness
 from lifecyclehub.rules import Rules
@@ -22,10 +22,6 @@ from lifecyclehub.store.state import rows
 from lifecyclehub.store.things import Row
 
 Verdict = Literal["anew", "is", "cancel"]
-
-
-class NoSuchEffect(ConfigurationError):
-    """There is no effect with this id."""
 
 
 class CannotAnswer(ConfigurationError):
@@ -59,7 +55,7 @@ class Aside:
 class AnswerEffects:
     """The operation: moves parked effects as persons say, and tells the running hub. Gives each effect's new state.
 
-    Raises NoSuchEffect and CannotAnswer; then nothing at all was changed.
+    Raises NotThere and CannotAnswer; then nothing at all was changed.
     """
 
     def __init__(self, rules: Rules, ids: Ids, clock: Clock, randomness: Randomness) -> None:
@@ -104,7 +100,7 @@ class AnswerEffects:
 class ParkEffects:
     """The operation: puts effects aside that were not sent yet, or whose outcome is unknown. Gives each one's new state.
 
-    Raises NoSuchEffect and CannotAnswer; then nothing at all was changed.
+    Raises NotThere and CannotAnswer; then nothing at all was changed.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -127,7 +123,7 @@ class ParkEffects:
 def _effect(conn: Connection, effect: str) -> Row:
     found = rows(conn, tables.effect, "id", {effect})
     if not found:
-        raise NoSuchEffect(f"there is no effect {effect}.", mend="Look it up in the list of effects.")
+        raise NotThere(f"there is no effect {effect}.", mend="Look it up in the list of effects.")
     return found[0]
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, select, update
-
-from lifecyclehub.admin.stored import NotThere, changed, nearest
+from lifecyclehub.admin.endpoint_rows import (
+    SIGNING,
+    Signing,
+    Standing,
+    dropping,
+    endings,
+    find_endpoint,
+    opening,
+    registering,
+    secrets_of,
+    signing,
+    standing,
+)
+from lifecyclehub.admin.stored import nearest
 from lifecyclehub.connector import About, ByHand, Connector, Door, Endpoint, Subscription
-from lifecyclehub.errors import ConfigurationError, HubError
+from lifecyclehub.errors import ConfigurationError, HubError, RecordGone, Unsupported
 from lifecyclehub.ports import base32
 from lifecyclehub.registry.runner import cut
-from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
-from lifecyclehub.store.upsert import insert_all
-from lifecyclehub.store.writer import as_operation
 from lifecyclehub.vault import Vault
 from lifecyclehub.vendor.call import HubCall
 
@@ -27,7 +36,6 @@ if TYPE_CHECKING:
 
 REGISTERING = timedelta(minutes=2)
 OVERLAP_H = 24.0
-_FIELD = "signing"
 _LONGEST_SECRET = 1024
 
 
@@ -53,117 +61,6 @@ class ByHandSteps:
     needs_secret: bool
 
 
-# --- operations -------------------------------------------------------------------------------------------------------
-
-
-def _open(conn: Connection, wanted: Row) -> Row:
-    """Find the endpoint again, or keep the new one: two at once must not make two of a vendor app's."""
-    table = tables.endpoint
-    own = table.c.connection.is_(None) if wanted["connection"] is None else table.c.connection == wanted["connection"]
-    same = select(table).where(
-        own, table.c.connector == wanted["connector"], table.c.door == wanted["door"], table.c.state != "closed"
-    )
-    known = conn.execute(same.order_by(table.c.created_at)).mappings().first()
-    if known is not None:
-        return dict(known)
-    insert_all(conn, table, [wanted])
-    changed(conn)
-    return wanted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Signing:
-    endpoint: str
-    secret: Row
-    now: datetime
-    until: datetime
-
-
-def _set_secret(conn: Connection, item: _Signing) -> None:
-    _end_older(conn, item.endpoint, item.secret["id"], item.now, item.until)
-    insert_all(conn, tables.secret, [item.secret])
-    changed(conn)
-
-
-def _end_older(conn: Connection, endpoint: str, but: str, now: datetime, until: datetime) -> None:
-    """Let the older secrets serve until a moment; what was signed with them may still be under way."""
-    table = tables.secret
-    of = (
-        (table.c.owner_kind == "endpoint") & (table.c.owner == endpoint) & (table.c.field == _FIELD) & (table.c.state == "active")
-    )
-    conn.execute(delete(table).where(of, table.c.valid_until <= now))
-    older = of & (table.c.id != but) & (table.c.valid_until.is_(None) | (table.c.valid_until > until))
-    conn.execute(update(table).where(older).values(valid_until=until))
-
-
-def _register(conn: Connection, item: tuple[str, datetime | None]) -> None:
-    """Let handshakes be answered until a moment; with None no more, and forget what they offered."""
-    endpoint, until = item
-    _drop_candidates(conn, endpoint)
-    state = "registering" if until else "listening"
-    conn.execute(update(tables.endpoint).where(tables.endpoint.c.id == endpoint).values(state=state, registering_until=until))
-    changed(conn)
-
-
-def _drop_candidates(conn: Connection, endpoint: str) -> None:
-    table = tables.secret
-    conn.execute(delete(table).where(table.c.owner_kind == "endpoint", table.c.owner == endpoint, table.c.state == "candidate"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Standing:
-    """A subscription that stands: its row, and the secret that the vendor's own reply confirmed or gave."""
-
-    subscription: Row
-    now: datetime
-    until: datetime
-    candidate: str | None = None
-    given: Row | None = None
-
-
-def _stand(conn: Connection, item: _Standing) -> None:
-    endpoint = item.subscription["endpoint"]
-    secret = tables.secret
-    confirmed = item.candidate or (item.given["id"] if item.given else None)
-    if item.candidate:
-        conn.execute(update(secret).where(secret.c.id == item.candidate).values(state="active", valid_from=item.now))
-    if item.given:
-        insert_all(conn, secret, [item.given])
-    if confirmed:
-        _end_older(conn, endpoint, confirmed, item.now, item.until)
-    table = tables.subscription
-    conn.execute(delete(table).where(table.c.endpoint == endpoint, table.c.connection == item.subscription["connection"]))
-    insert_all(conn, table, [item.subscription])
-    _register(conn, (endpoint, None))
-
-
-_opening, _signing = as_operation(_open), as_operation(_set_secret)
-_registering, _standing = as_operation(_register), as_operation(_stand)
-
-
-# --- questions --------------------------------------------------------------------------------------------------------
-
-
-def find_endpoint(conn: Connection, endpoint: str) -> Row:
-    """Give an endpoint. Raises NotThere."""
-    row = conn.execute(select(tables.endpoint).where(tables.endpoint.c.id == endpoint)).mappings().first()
-    if row is None:
-        raise NotThere(f"there is no endpoint {endpoint!r}.", mend="`lifecyclehub connections list` shows them.")
-    return dict(row)
-
-
-def _secrets(conn: Connection, endpoint: str, state: str) -> list[Row]:
-    table = tables.secret
-    of = (table.c.owner_kind == "endpoint") & (table.c.owner == endpoint) & (table.c.state == state)
-    return [dict(row) for row in conn.execute(select(table).where(of).order_by(table.c.id)).mappings()]
-
-
-def last_heard(conn: Connection, endpoint: str) -> datetime | None:
-    """Say when the last valid delivery came to an endpoint."""
-    heard: datetime | None = conn.execute(select(tables.endpoint.c.last_heard).where(tables.endpoint.c.id == endpoint)).scalar()
-    return heard
-
-
 # --- what others call -------------------------------------------------------------------------------------------------
 
 
@@ -179,21 +76,27 @@ def door_of(about: About, name: str | None) -> Door:
     return door
 
 
-async def open_endpoint(hub: Hub, connection: Row, door: str | None = None) -> Row:
-    """Give the address in for a connection: its own, or that of its whole vendor app where the vendor has one for all."""
+async def open_endpoint(hub: Hub, connection: Row, door: str | None = None, resource: str | None = None) -> Row:
+    """Give the address in for a connection: its own, or that of its whole vendor app where the vendor has one for all.
+
+    Where the vendor makes a hook for each `resource`, each has an address and a secret of its own.
+    """
     about = hub.registry.get(connection["connector"]).about
     wanted = door_of(about, door)
+    if resource is not None and wanted.scope != "resource":
+        raise ConfigurationError(f"{about.name} makes no webhooks for single resources.", mend="Leave the resource out.")
     row: Row = {
         "id": base32(int.from_bytes(hub.randomness.bytes(16)), 26),
         "connector": about.id,
         "door": wanted.name,
         "connection": None if wanted.scope == "app" else connection["id"],
+        "resource": resource,
         "state": "listening",
         "registering_until": None,
         "last_heard": None,
         "created_at": hub.clock.now(),
     }
-    opened = await hub.store.run(_opening, row)
+    opened = await hub.store.run(opening, row)
     await hub.reread()
     return opened
 
@@ -224,39 +127,44 @@ async def set_signing_secret(hub: Hub, endpoint_id: str, secret: str, *, overlap
         raise ConfigurationError("the signing secret is empty or no text.", mend="Copy it again from the tool, whole and alone.")
     now = hub.clock.now()
     row = _sealed(hub, endpoint_id, value, now)
-    await hub.store.run(_signing, _Signing(endpoint=endpoint_id, secret=row, now=now, until=now + timedelta(hours=overlap_h)))
+    await hub.store.run(signing, Signing(endpoint=endpoint_id, secret=row, now=now, until=now + timedelta(hours=overlap_h)))
     await hub.reread()
 
 
 def _sealed(hub: Hub, endpoint: str, value: str, now: datetime) -> Row:
     secret = hub.ids.new("sec")
-    sealed = hub.vault.seal("secret", secret, _FIELD, value)
-    row: Row = {"id": secret, "owner_kind": "endpoint", "owner": endpoint, "field": _FIELD, "sealed": sealed, "state": "active"}
+    sealed = hub.vault.seal("secret", secret, SIGNING, value)
+    row: Row = {"id": secret, "owner_kind": "endpoint", "owner": endpoint, "field": SIGNING, "sealed": sealed, "state": "active"}
     return row | {"valid_from": now, "valid_until": None}
 
 
-async def subscribe(hub: Hub, connection: Row, door: str | None = None) -> Subscribed | ByHandSteps:
+async def subscribe(
+    hub: Hub, connection: Row, door: str | None = None, *, resource: str | None = None, reason: str | None = None
+) -> Subscribed | ByHandSteps:
     """Have the vendor call our endpoint; where it has no call for that, give the steps for a person.
 
     While the vendor's call is open a handshake is answered; its secret counts only once the vendor's own reply confirms
-    it. Raises ConfigurationError; the endpoint is then as it was before.
+    it. An earlier hook of the endpoint is ended once the new one stands. `resource`: what the hook is to be for, where the
+    vendor makes one for each; `reason`: why it is made again. Raises ConfigurationError; the endpoint is then as before.
     """
     plugin = hub.registry.get(connection["connector"])
     way = door_of(plugin.about, door)
-    row = await open_endpoint(hub, connection, way.name)
-    endpoint = Endpoint(id=row["id"], url=url_of(hub, row["id"], connection), door=way.name)
+    row = await open_endpoint(hub, connection, way.name, resource)
+    endpoint = Endpoint(id=row["id"], url=url_of(hub, row["id"], connection), door=way.name, resource=resource)
     now = hub.clock.now()
-    await hub.store.run(_registering, (row["id"], now + REGISTERING if way.handshake else None))
+    await hub.store.run(registering, (row["id"], now + REGISTERING if way.handshake else None))
     made: Subscription | None = None
     try:
         answer = await _ask(hub, plugin, connection, endpoint)
         if isinstance(answer, ByHand):
-            await hub.store.run(_registering, (row["id"], None))
+            await hub.store.run(registering, (row["id"], None))
             return await _by_hand(hub, way, endpoint, answer)
         made = answer
-        return await _confirm(hub, way, connection, endpoint, made)
+        subscribed = await _confirm(hub, way, connection, endpoint, made, reason)
+        await end_old(hub, connection)
+        return subscribed
     except BaseException:
-        await hub.store.run(_registering, (row["id"], None))
+        await hub.store.run(registering, (row["id"], None))
         if made is not None:
             await _take_back(hub, plugin, connection, made)
         raise
@@ -280,20 +188,37 @@ async def _ask(hub: Hub, plugin: Connector, connection: Row, endpoint: Endpoint)
 
 
 async def _by_hand(hub: Hub, door: Door, endpoint: Endpoint, answer: ByHand) -> ByHandSteps:
-    known = await hub.store.read(_secrets, endpoint.id, "active")
+    known = await hub.store.read(secrets_of, endpoint.id, "active")
     steps = tuple(step.replace("{url}", endpoint.url) for step in answer.steps)
     return ByHandSteps(endpoint=endpoint.id, url=endpoint.url, steps=steps, hint=door.secret, needs_secret=not known)
 
 
-async def _confirm(hub: Hub, door: Door, connection: Row, endpoint: Endpoint, made: Subscription) -> Subscribed:
+async def end_old(hub: Hub, connection: Row) -> None:
+    """End the hooks of a connection that newer ones took the place of; one that cannot be ended now is ended later."""
+    plugin = hub.registry.get(connection["connector"])
+    for row in await hub.store.read(endings, connection["id"]):
+        with contextlib.suppress(HubError):
+            target = await hub.target(connection["id"])
+            old = Subscription(id=row["vendor_id"], resource=row["resource"])
+            try:
+                ending = plugin.unsubscribe(HubCall(hub.client, target), old)
+                await cut(plugin.about.id, "unsubscribe", ending, target.timeout_s)
+            except (RecordGone, Unsupported):
+                pass  # gone already, or nothing that we could end
+            await hub.store.run(dropping, row["id"])
+
+
+async def _confirm(
+    hub: Hub, door: Door, connection: Row, endpoint: Endpoint, made: Subscription, reason: str | None
+) -> Subscribed:
     now = hub.clock.now()
     candidate = given = None
     if door.handshake is not None:
-        offered = await hub.store.read(_secrets, endpoint.id, "candidate")
+        offered = await hub.store.read(secrets_of, endpoint.id, "candidate")
         candidate = _confirmed(hub.vault, offered, made.secret, endpoint.url)
     elif made.secret is not None:
         given = _sealed(hub, endpoint.id, made.secret, now)
-    active = await hub.store.read(_secrets, endpoint.id, "active")
+    active = await hub.store.read(secrets_of, endpoint.id, "active")
     row: Row = {
         "id": hub.ids.new("sub"),
         "connection": connection["id"],
@@ -301,18 +226,20 @@ async def _confirm(hub: Hub, door: Door, connection: Row, endpoint: Endpoint, ma
         "vendor_id": made.id,
         "resource": made.resource,
         "state": "active",
-        "reason": None,
-        "expires_at": made.expires_at,
+        "made_at": now,
+        "expires_at": made.expires_at or (now + door.lifetime if door.lifetime else None),
         "last_heard": None,
         "last_probe": None,
     }
     until = now + timedelta(hours=OVERLAP_H)
-    await hub.store.run(_standing, _Standing(subscription=row, now=now, until=until, candidate=candidate, given=given))
+    await hub.store.run(
+        standing, Standing(subscription=row, now=now, until=until, reason=reason, candidate=candidate, given=given)
+    )
     return Subscribed(
         endpoint=endpoint.id,
         url=endpoint.url,
         subscription=row["id"],
-        expires_at=made.expires_at,
+        expires_at=row["expires_at"],
         needs_secret=not (candidate or given or active),
     )
 
@@ -326,22 +253,25 @@ def _confirmed(vault: Vault, offered: Sequence[Row], said: str | None, url: str)
             mend="Check that the address is public, that it leads to this hub, and that the hub is running.",
         )
     if said is None:
-        if len(offered) == 1:
-            return str(offered[0]["id"])
+        if len({_offer(vault, row) for row in offered}) == 1:  # the vendor may have asked twice
+            return str(offered[-1]["id"])
         raise ConfigurationError(
             f"{len(offered)} handshakes came and the vendor's reply does not say which is its own.",
             where=url,
             mend="Subscribe again.",
         )
     for row in offered:
-        value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
-        if hmac.compare_digest(value.encode(), said.encode()):
+        if hmac.compare_digest(_offer(vault, row).encode(), said.encode()):
             return str(row["id"])
     raise ConfigurationError(
         "a handshake came that the vendor's own reply does not confirm: somebody else has called this address.",
         where=url,
         mend="Subscribe again; nothing that was offered is kept.",
     )
+
+
+def _offer(vault: Vault, row: Row) -> str:
+    return vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
 
 
 async def _take_back(hub: Hub, plugin: Connector, connection: Row, made: Subscription) -> None:

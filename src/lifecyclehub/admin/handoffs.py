@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
-from lifecyclehub.admin.stored import NotThere, changed, nearest
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.admin.stored import changed, nearest
+from lifecyclehub.errors import ConfigurationError, NotThere
 from lifecyclehub.handoffs import Handoff, HandoffSet
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
@@ -39,30 +39,26 @@ class Switched:
 
 
 def _switch(conn: Connection, row: Row) -> None:
-    put_all(conn, tables.handoff, [{"id": row["handoff"], "state": row["state"], "go_live": row["go_live"]}])
+    put_switch(conn, row)
     insert_all(conn, tables.handoff_switch, [row])
     changed(conn)
+
+
+def put_switch(conn: Connection, row: Row) -> None:
+    """Let a switch count, without a word of who made it: also for looking what it would do."""
+    put_all(conn, tables.handoff, [{"id": row["handoff"], "state": row["state"], "go_live": row["go_live"]}])
 
 
 _switching = as_operation(_switch)
 
 
-async def set_handoff(hub: Hub, handoff_id: str, state: str, who: str, from_: datetime | None = None) -> Switched:
-    """Switch a handoff on or off. On: facts from now count, or from `from_` (aware). Raises ConfigurationError.
-
-    A switch is remembered with who made it. The running hub takes it over within a second and decides everything anew.
-    """
-    if state in LATER:
-        raise ConfigurationError(
-            f"the state {state} comes in a later version.", where=f"handoff {handoff_id}", mend="For now a handoff is on or off."
-        )
-    if state not in STATES:
-        raise ConfigurationError(f"a handoff is never {state!r}.", where=f"handoff {handoff_id}", mend=nearest(state, STATES))
-    rules = hub.rules.handoffs
+async def wanted_switch(hub: Hub, handoff_id: str, state: str, who: str, from_: datetime | None = None) -> Row | None:
+    """Give a switch as it would be kept, None when it is so already. Raises ConfigurationError."""
+    _refuse_state(handoff_id, state)
+    rules, now = hub.rules.handoffs, hub.clock.now()
     if rules.handoff(handoff_id) is None and state == "on":
-        mend = nearest(handoff_id, [one.id for one in rules.handoffs], none="The file holds none.")
-        raise NotThere(f"there is no handoff {handoff_id!r} in mappings/handoffs.toml.", mend=mend)
-    now = hub.clock.now()
+        mend = nearest(handoff_id, [one.id for one in rules.handoffs], none="The set holds none.")
+        raise NotThere(f"there is no handoff {handoff_id!r} in the applied mappings/handoffs.toml.", mend=mend)
     before = {one.id: one for one in await hub.store.read(list_handoffs, rules)}
     if handoff_id not in before:
         raise NotThere(f"there is no handoff {handoff_id!r}.", mend=nearest(handoff_id, before))
@@ -73,11 +69,39 @@ async def set_handoff(hub: Hub, handoff_id: str, state: str, who: str, from_: da
             mend="Leave it out: then the facts from now on count.",
         )
     if state == "on" and before[handoff_id].state == "on" and from_ is None:
-        return before[handoff_id]  # it is on: a second yes must not turn what has come since then into history
+        return None  # it is on: a second yes must not turn what has come since then into history
     go_live = None if state == "off" else from_ or now
-    row: Row = {"id": hub.ids.new("swi"), "handoff": handoff_id, "state": state, "go_live": go_live, "who": who, "at": now}
+    return {"id": hub.ids.new("swi"), "handoff": handoff_id, "state": state, "go_live": go_live, "who": who, "at": now}
+
+
+def _refuse_state(handoff_id: str, state: str) -> None:
+    if state in LATER:
+        raise ConfigurationError(
+            f"the state {state} comes in a later version.", where=f"handoff {handoff_id}", mend="For now a handoff is on or off."
+        )
+    if state not in STATES:
+        raise ConfigurationError(f"a handoff is never {state!r}.", where=f"handoff {handoff_id}", mend=nearest(state, STATES))
+
+
+async def keep_switch(hub: Hub, row: Row) -> None:
+    """Switch a handoff, as `wanted_switch` gave it. The running hub takes it over within a second and decides anew."""
     await hub.store.run(_switching, row)
-    return next(one for one in await hub.store.read(list_handoffs, rules) if one.id == handoff_id)
+
+
+async def set_handoff(hub: Hub, handoff_id: str, state: str, who: str, from_: datetime | None = None) -> Switched:
+    """Switch a handoff on or off. On: facts from now count, or from `from_` (aware). Raises ConfigurationError.
+
+    A switch is remembered with who made it.
+    """
+    row = await wanted_switch(hub, handoff_id, state, who, from_)
+    if row is not None:
+        await keep_switch(hub, row)
+    return await switched(hub, handoff_id)
+
+
+async def switched(hub: Hub, handoff_id: str) -> Switched:
+    """Give a handoff with its switch as it is now."""
+    return next(one for one in await hub.store.read(list_handoffs, hub.rules.handoffs) if one.id == handoff_id)
 
 
 def list_handoffs(conn: Connection, rules: HandoffSet) -> list[Switched]:

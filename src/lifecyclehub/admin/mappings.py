@@ -1,32 +1,28 @@
-"""Mappings: checking all files as one set, showing the sum, and keeping every set that was applied."""
+"""Mappings: checking all files as one set, showing the sum, and what they say otherwise than the set that counts."""
 
 from __future__ import annotations
 
+import contextlib
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from difflib import unified_diff
+from pathlib import Path
+from typing import Final, Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
-from lifecyclehub.admin.stored import NotThere, changed, nearest
-from lifecyclehub.configuration import read_mappings, read_rules
-from lifecyclehub.errors import MappingError
+from lifecyclehub.admin.applied import InForce, read_applied
+from lifecyclehub.admin.stored import nearest
+from lifecyclehub.configuration import Source, mapping_of, mappings_of, read_mappings, read_source, rules_of
+from lifecyclehub.errors import ConfigurationError, MappingError, NotThere
 from lifecyclehub.mapping import Shown
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.rules import Rules
 from lifecyclehub.settings import Settings
-from lifecyclehub.store import tables
-from lifecyclehub.store.upsert import insert_new
-from lifecyclehub.store.writer import as_operation
 
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """Rules that are worked with from a moment on, and who made it so."""
-
-    rules: Rules
-    who: str
-    at: datetime
+Standing = Literal["in step", "edited", "behind", "both"]
+_SHARED: Final = ("tables",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +42,48 @@ class Checked:
 
     rules: Rules | None
     problems: tuple[MappingError, ...]
+    source: Source | None = None
 
 
-def _record(conn: Connection, item: Applied) -> None:
-    """Keep a set once; effects name the version that planned them."""
-    row = {"id": item.rules.version, "content": dict(item.rules.content), "who": item.who, "at": item.at}
-    insert_new(conn, tables.applied_set, [row])
-    table = tables.installation
-    conn.execute(update(table).where(table.c.applied_set.is_distinct_from(row["id"])).values(applied_set=row["id"]))
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """One thing that the files say otherwise: of a mapping, `before` and `after`; of a whole file, its changed `lines`."""
+
+    file: str
+    section: str = ""
+    path: str = ""
+    before: object = None
+    after: object = None
+    lines: tuple[str, ...] = ()
 
 
-def _apply(conn: Connection, _: None) -> None:
-    changed(conn)
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How the files stand to the set that counts.
+
+    `standing`: in step; edited (they wait to be applied); behind (the set was changed elsewhere, the files were not);
+    both (each was changed since they were the same).
+    """
+
+    in_force: InForce
+    checked: Checked
+    standing: Standing
+    differs: tuple[Differs, ...]
+
+    @property
+    def version(self) -> str | None:
+        """The version that the files would make, None while something is wrong with them."""
+        return self.checked.rules.version if self.checked.rules else None
 
 
-record_rules = as_operation(_record)
-apply_rules = as_operation(_apply)
+# --- checking ---------------------------------------------------------------------------------------------------------
 
 
-def applied_version(conn: Connection) -> str | None:
-    """Give the version that the hub works with, or worked with last."""
-    version: str | None = conn.execute(select(tables.installation.c.applied_set)).scalar()
-    return version
+def check_mappings(registry: Registry, settings: Settings, counts: Source | None = None) -> Checked:
+    """Read all files and say what is wrong, at most one thing of each connector and one of the handoffs.
 
-
-def check_mappings(registry: Registry, settings: Settings) -> Checked:
-    """Read everything and say what is wrong, at most one thing of each connector and one of the handoffs."""
+    `counts`: the source that counts; what it knows of connectors that are not installed now is kept.
+    """
     problems: list[MappingError] = []
     sound = {}
     for name, connector in registry.connectors.items():
@@ -81,31 +93,94 @@ def check_mappings(registry: Registry, settings: Settings) -> Checked:
             sound[name] = connector
         except MappingError as error:
             problems.append(error)
+    known = Registry.of(*sound.values())
     try:
-        rules = read_rules(Registry.of(*sound.values()), settings, "")
+        source = read_source(known, settings.mappings)
+        source = source.joined(counts) if counts is not None and not problems else source
+        rules = rules_of(source, known, settings.zone, "")
     except MappingError as error:
         return Checked(None, (*problems, error))
-    return Checked(None if problems else rules, (*problems, *_strangers(registry, settings)))
+    problems += _strangers({*source.defaults, *registry.connectors}, settings)
+    return Checked(None, tuple(problems)) if problems else Checked(rules, (), source)
 
 
-def _strangers(registry: Registry, settings: Settings) -> Iterator[MappingError]:
+def _strangers(readers: set[str], settings: Settings) -> Iterator[MappingError]:
     """Find folders that no connector reads: what stands in them does nothing, and a typo looks just like that."""
     if not settings.mappings.is_dir():
         return
     for folder in sorted(settings.mappings.iterdir()):
-        if folder.is_dir() and folder.name != "tables" and folder.name not in registry.connectors:
+        if folder.is_dir() and folder.name not in (*_SHARED, *readers):
             yield MappingError(
                 "no installed connector reads this folder.",
                 where=f"mappings/{folder.name}",
-                mend=nearest(folder.name, registry.connectors, none="No connector is installed."),
+                mend=nearest(folder.name, readers, none="No connector is installed."),
             )
 
 
-def show_mappings(registry: Registry, settings: Settings, connector: str | None = None) -> list[Line]:
+# --- side by side -----------------------------------------------------------------------------------------------------
+
+
+def waiting_edits(conn: Connection, registry: Registry, settings: Settings) -> Waiting:
+    """Hold the files against the set that counts. Raises ConfigurationError when none counts yet."""
+    in_force = read_applied(conn, registry, settings.zone)
+    checked = check_mappings(registry, settings, in_force.source)
+    if checked.rules is None or checked.source is None:
+        return Waiting(in_force, checked, "edited", ())
+    differs = tuple(_differs(in_force.source, checked.source, registry))
+    return Waiting(in_force, checked, _standing(in_force, checked.rules, differs), differs)
+
+
+def _standing(in_force: InForce, files: Rules, differs: tuple[Differs, ...]) -> Standing:
+    if not differs:
+        return "in step"
+    if in_force.files_set == in_force.kept:
+        return "edited"
+    return "behind" if files.version == in_force.files_set else "both"
+
+
+def _differs(before: Source, after: Source, registry: Registry) -> Iterator[Differs]:
+    for name in sorted({*before.own, *after.own}):
+        if name.partition("/")[0] in (*before.defaults, *after.defaults):
+            continue
+        old, new = before.own.get(name, ""), after.own.get(name, "")
+        if _read(old) != _read(new):
+            found = unified_diff(old.splitlines(), new.splitlines(), "applied", "file", n=1, lineterm="")
+            yield Differs(f"mappings/{name}", lines=tuple(list(found)[2:]))
+    was, now = _entries(before, registry), _entries(after, registry)
+    for key in dict.fromkeys((*was, *now)):
+        (old_entry, old_file), (new_entry, new_file) = was.get(key, (None, "")), now.get(key, (None, ""))
+        if old_entry != new_entry:
+            _, section, path = key
+            yield Differs(new_file or old_file, section, path, old_entry, new_entry)
+
+
+def _read(text: str) -> object:
+    """Give what a file says apart from comments; text that is no TOML any more is taken as it is."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _entries(source: Source, registry: Registry) -> dict[tuple[str, str, str], tuple[object, str]]:
+    """Give the sum by connector, section and path; a connector whose mappings cannot be read any more has none."""
+    found: dict[tuple[str, str, str], tuple[object, str]] = {}
+    for name, connector in registry.connectors.items():
+        if name in source.defaults:
+            with contextlib.suppress(MappingError):
+                shown = mapping_of(source, connector).show()
+                found |= {(name, one.section, one.path): (one.entry, one.file) for one in shown}
+    return found
+
+
+# --- showing ----------------------------------------------------------------------------------------------------------
+
+
+def show_mappings(registry: Registry, source: Source, connector: str | None = None) -> list[Line]:
     """Give the sum of defaults and overrides, of one connector or all. Raises MappingError, NotThere."""
     if connector is not None and connector not in registry.connectors:
         raise NotThere(f"there is no connector {connector!r}.", mend=nearest(connector, registry.connectors))
-    found = read_mappings(registry, settings.mappings)
+    found = mappings_of(source, registry)
     return [_line(name, one) for name, mappings in sorted(found.items()) if connector in (None, name) for one in mappings.show()]
 
 
@@ -113,4 +188,41 @@ def _line(connector: str, one: Shown) -> Line:
     return Line(connector, one.section, one.path, one.entry, one.file)
 
 
-__all__ = ["Applied", "Checked", "Line", "applied_version", "apply_rules", "check_mappings", "record_rules", "show_mappings"]
+def write_back(source: Source, folder: Path) -> list[str]:
+    """Write what counts into a home's files. Gives the names of those that changed; each is kept beside as `.before`."""
+    changed = []
+    for name, text in sorted(source.own.items()):
+        file = folder / name
+        if not file.exists() or file.read_text("utf-8", "replace") != text:
+            _put_aside(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")
+            changed.append(name)
+    for file in sorted(folder.glob("*/*.toml")):
+        name = file.relative_to(folder).as_posix()
+        if name not in source.own and not file.name.startswith("."):
+            _put_aside(file)
+            changed.append(name)
+    return changed
+
+
+def _put_aside(file: Path) -> None:
+    if file.exists():
+        file.replace(file.with_name(f"{file.name}.before"))
+
+
+def refuse_unless_edited(waiting: Waiting, *, over: bool = False) -> None:
+    """Raise ConfigurationError unless the files alone were changed since they and the set were the same."""
+    if waiting.standing in ("in step", "edited") or over:
+        return
+    version = waiting.in_force.rules.version
+    if waiting.standing == "behind":
+        what = f"these files are older than the applied set {version}, which was changed elsewhere."
+        mend = "Bring them up to date with `lifecyclehub mappings write`."
+    else:
+        what = f"both were changed: these files, and the applied set {version} elsewhere."
+        mend = (
+            "Keep one of them: `lifecyclehub mappings write --over` drops what the files say, "
+            "`lifecyclehub mappings apply --over` drops what was applied elsewhere."
+        )
+    raise ConfigurationError(what, where="mappings", mend=mend)

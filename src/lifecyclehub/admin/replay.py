@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, or_, select, text, update
 
 from lifecyclehub.admin.stored import find_connection
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import NotThere
 from lifecyclehub.ports import Clock
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
@@ -52,12 +52,8 @@ class Replayed:
     left: tuple[Left, ...]
 
 
-class NothingLikeIt(ConfigurationError):
-    """A notice or delivery that is not there."""
-
-
 class Replay:
-    """The operation. Raises NothingLikeIt, and ConfigurationError for an unknown connection; then nothing was changed."""
+    """The operation. Raises NotThere, and ConfigurationError for an unknown connection; then nothing was changed."""
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
         self._rules, self._clock = rules, clock
@@ -91,11 +87,19 @@ class Replay:
             else:
                 groups.setdefault(place["id"], []).append(row["id"])
         # Without the payload's own document the record is fetched.
-        again: dict[str, Any] = {"state": "open", "document": None, "not_before": self._clock.now(), "done_at": None}
+        again: dict[str, Any] = {
+            "state": "open",
+            "holder": None,
+            "document": None,
+            "not_before": self._clock.now(),
+            "done_at": None,
+        }
         again |= {"reason": None, "detail": None, "attempts": 0, "first_failed_at": None}
         for connection, ids in groups.items():
             for some in _chunks(ids):
                 conn.execute(update(_notice).where(_notice.c.id.in_(some)).values(connection=connection, **again))
+                of = select(_notice.c.delivery).where(_notice.c.id.in_(some))
+                conn.execute(update(_delivery).where(_delivery.c.id.in_(of), _delivery.c.crash_count > 0).values(crash_count=0))
         return sum(len(ids) for ids in groups.values())
 
     def _why_not(self, row: Row, place: Row | None, *, only_parked: bool) -> str | None:
@@ -133,7 +137,10 @@ class _Places:
 
 
 def _since(conn: Connection, connection: Row, since: datetime | None) -> list[Row]:
-    """Give the last notice of each record since a time, also of those that came before the account was connected."""
+    """Give what came since a time: the last notice of each record, and all that wait for a person.
+
+    Also of what came before the account was connected.
+    """
     unplaced = and_(
         _notice.c.connection.is_(None),
         _notice.c.connector == connection["connector"],
@@ -141,9 +148,11 @@ def _since(conn: Connection, connection: Row, since: datetime | None) -> list[Ro
     )
     mine = or_(_notice.c.connection == connection["id"], unplaced)
     last = select(func.max(_notice.c.id)).where(mine).group_by(_notice.c.kind, _notice.c.record_id)
+    parked = select(_notice.c.id).where(text("state = 'parked'"), mine)
     if since is not None:
-        last = last.where(_notice.c.kept_at >= since)
-    found = _all_rows(conn, _notice, tuple(conn.execute(last).scalars()))
+        last, parked = (one.where(_notice.c.kept_at >= since) for one in (last, parked))
+    wanted = {*conn.execute(last).scalars(), *conn.execute(parked).scalars()}
+    found = _all_rows(conn, _notice, sorted(wanted))
     return [row for row in found if row["state"] not in ("open", "held")]
 
 
@@ -170,7 +179,7 @@ def _open_deliveries(conn: Connection, found: Iterable[Row], left: list[Left]) -
         elif row["way"] == "webhook" and _same_is_open(conn, row):
             left.append(Left(id=row["id"], why="another delivery with the same bytes is read already."))
         else:
-            values = {"state": "open", "reason": None, "crash_count": 0}
+            values = {"state": "open", "holder": None, "reason": None, "crash_count": 0}
             conn.execute(update(_delivery).where(_delivery.c.id == row["id"]).values(**values))
             opened += 1
     return opened
@@ -189,7 +198,7 @@ def _all_rows(conn: Connection, table: Any, ids: Collection[str]) -> list[Row]:
 def _there(found: list[Row], wanted: Sequence[str], what: str) -> list[Row]:
     missing = sorted(set(wanted) - {row["id"] for row in found})
     if missing:
-        raise NothingLikeIt(f"there is no {what} {missing[0]}.", mend="Take the id from a list. Nothing was opened again.")
+        raise NotThere(f"there is no {what} {missing[0]}.", mend="Take the id from a list. Nothing was opened again.")
     return found
 
 

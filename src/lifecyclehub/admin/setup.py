@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from lifecyclehub.admin.applied import applied_version, apply_first
+from lifecyclehub.admin.hosts import confirm_host
 from lifecyclehub.admin.tokens import make_token
-from lifecyclehub.configuration import copy_shipped
+from lifecyclehub.configuration import copy_shipped, read_source
 from lifecyclehub.ports import Clock, Ids, Randomness, SystemClock, SystemRandomness
+from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import open_engine
@@ -43,29 +44,28 @@ def init_home(settings: Settings, *, clock: Clock | None = None, randomness: Ran
     if not settings.env.get(KEY_VARIABLE) and not (settings.home / "key").exists():
         Vault.create(settings.home)
     Vault.open(settings.home, settings.env)
+    files = tuple(copy_shipped(settings.mappings))
     engine = open_engine(settings.database)
     try:
         upgrade(engine)
         with engine.begin() as conn:
             installation, new = _installation(conn, settings, ids, clock)
+            if applied_version(conn) is None:  # later ones are applied by a person who has seen what they change
+                registry = Registry.load()
+                source = read_source(registry, settings.mappings)
+                apply_first(conn, source, registry, settings.zone, clock.now())
             has_token = conn.execute(select(tables.api_token.c.id)).first() is not None
             token = None if has_token or not new else make_token(conn, FIRST_TOKEN, ids, randomness, clock.now())
     finally:
         engine.dispose()
-    return Initialized(settings.home, installation, new, tuple(copy_shipped(settings.mappings)), token)
+    return Initialized(settings.home, installation, new, files, token)
 
 
 def _installation(conn: Connection, settings: Settings, ids: Ids, clock: Clock) -> tuple[str, bool]:
     known: str | None = conn.execute(select(tables.installation.c.id)).scalar()
     if known is not None:
         return known, False
-    row = {"id": ids.new("ins"), "host_fingerprint": host_fingerprint(settings.home), "created_at": clock.now()}
+    row = {"id": ids.new("ins"), "created_at": clock.now()}
     insert_all(conn, tables.installation, [row])
+    confirm_host(conn, settings, "lifecyclehub init", clock.now())
     return str(row["id"]), True
-
-
-def host_fingerprint(home: Path) -> str:
-    """Give a name of this machine and home: a copy elsewhere must not write to the tools by accident."""
-    machine = Path("/etc/machine-id")
-    name = machine.read_text("ascii", "replace").strip() if machine.is_file() else f"{uuid.getnode():012x}"
-    return hashlib.sha256(f"{name}\n{home.resolve()}".encode()).hexdigest()

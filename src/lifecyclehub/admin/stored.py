@@ -7,15 +7,11 @@ from difflib import get_close_matches
 
 from sqlalchemy import Connection, or_, select, update
 
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import NotThere
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
 
 _LISTED = 24
-
-
-class NotThere(ConfigurationError):
-    """What was named is not there. The text names the nearest that is."""
 
 
 def changed(conn: Connection) -> None:

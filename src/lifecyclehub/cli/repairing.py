@@ -12,21 +12,16 @@ from sqlalchemy import Connection, func, select, text
 from lifecyclehub.admin.effects import Answer, AnswerEffects, Aside, ParkEffects, Verdict
 from lifecyclehub.admin.replay import Replay, Replayed, Wanted
 from lifecyclehub.cli.codes import ATTENTION
-from lifecyclehub.cli.shared import AsJson, complaints, console, me, moment_of, print_json, progress, with_hub
+from lifecyclehub.cli.opened import with_hub
+from lifecyclehub.cli.progress import doing
+from lifecyclehub.cli.shared import Who, me, moment_of
+from lifecyclehub.cli.showing import AsJson, complaints, console, print_json
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub
 from lifecyclehub.store import tables
 
 _LOOK_EVERY_S = 0.2
 _EFFECT, _NOTICE, _DELIVERY = "eff_", "ntc_", "dlv_"
-
-Who = Annotated[str | None, typer.Option(help="Who decides this (the user that is logged in).")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    for one in (replay, park, unpark):
-        app.command()(one)
 
 
 # --- replay -----------------------------------------------------------------------------------------------------------
@@ -50,8 +45,9 @@ def replay(
     async def work(hub: Hub) -> tuple[Replayed, int]:
         moment = moment_of(since, hub.settings.zone, "--since") if since else None
         wanted = Wanted(notices=notices, deliveries=deliveries, connection=connection, since=moment)
-        done = await hub.store.run(Replay(hub.rules, hub.clock), wanted)
-        return done, await _worked_off(hub, done, wait) if wait else 0
+        with doing("Opening again what came in", quiet=as_json):
+            done = await hub.store.run(Replay(hub.rules, hub.clock), wanted)
+        return done, await _worked_off(hub, done, wait, quiet=as_json) if wait else 0
 
     done, left = with_hub(ctx, work)
     if as_json:
@@ -76,7 +72,7 @@ def _sorted(ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _show(done: Replayed) -> None:
     out = console()
-    out.print(f"Looked at again by the running hub: {done.notices} notices, {done.deliveries} deliveries.")
+    out.print(f"The running hub looks again. Notices: {done.notices}, deliveries: {done.deliveries}.")
     for one in done.left:
         out.print(f"Left as it is: {one.id}, {one.why}", markup=False)
 
@@ -90,15 +86,14 @@ def _open(conn: Connection) -> int:
     return counts
 
 
-async def _worked_off(hub: Hub, done: Replayed, seconds: int) -> int:
+async def _worked_off(hub: Hub, done: Replayed, seconds: int, *, quiet: bool) -> int:
     """Wait until nothing is open any more; gives what is left when the time is over."""
     total = done.notices + done.deliveries
     left = total
-    with progress() as bar:
-        line = bar.add_task("worked off", total=total)
+    with doing("Waiting for the hub to work it off", total, quiet=quiet) as line:
         for _ in range(int(seconds / _LOOK_EVERY_S)):
             left = await hub.store.read(_open)
-            bar.update(line, completed=max(total - left, 0))
+            line.at(max(total - left, 0))
             if not left:
                 return 0
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -116,33 +111,39 @@ def park(
     as_json: AsJson = False,
 ) -> None:
     """Put effects aside that were not sent yet: they wait until a person unparks them."""
+    named = list(dict.fromkeys(effects))
 
     async def work(hub: Hub) -> Sequence[str]:
-        aside = [Aside(effect=one, who=who or me(), why=why) for one in effects]
+        aside = [Aside(effect=one, who=who or me(), why=why) for one in named]
         return await hub.store.run_all(ParkEffects(hub.clock), aside)
 
-    _show_states(effects, with_hub(ctx, work), as_json=as_json)
+    _show_states(named, with_hub(ctx, work), as_json=as_json)
 
 
 def unpark(
     ctx: typer.Context,
     ids: Annotated[list[str], typer.Argument(help="Parked effects (eff_…), notices (ntc_…) or deliveries (dlv_…).")],
+    anew: Annotated[bool, typer.Option("--anew", help="Try it again with present values, as when nothing is said.")] = False,
     is_: Annotated[str | None, typer.Option("--is", help="It was done: this record in the tool is the one.")] = None,
     url: Annotated[str | None, typer.Option(help="With --is: the address that opens the record.")] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Let it be, for good.")] = False,
     who: Who = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what becomes of what is parked: effects are tried anew, are done (--is), or cancelled; the rest is looked at again."""
-    effects = [one for one in ids if one.startswith(_EFFECT)]
-    others = [one for one in ids if one not in effects]
-    _check_words(effects, others, is_, url, cancel=cancel)
+    """Say what becomes of what is parked.
+
+    Effects are tried anew, are done (--is), or cancelled (--cancel); notices and deliveries are looked at again.
+    """
+    named = dict.fromkeys(ids)  # twice the same is meant once
+    effects = [one for one in named if one.startswith(_EFFECT)]
+    others = [one for one in named if not one.startswith(_EFFECT)]
+    _check_words(effects, others, is_, url, anew=anew, cancel=cancel)
 
     async def work(hub: Hub) -> tuple[Sequence[str], Replayed | None]:
         states: Sequence[str] = ()
         replayed = None
         if effects:
-            verdict: Verdict = "is" if is_ else "cancel" if cancel else "anew"
+            verdict: Verdict = "is" if is_ is not None else "cancel" if cancel else "anew"
             words = [Answer(effect=one, verdict=verdict, who=who or me(), record_id=is_, url=url) for one in effects]
             states = await hub.store.run_all(AnswerEffects(hub.rules, hub.ids, hub.clock, hub.randomness), words)
         if others:
@@ -163,15 +164,21 @@ def unpark(
         raise typer.Exit(ATTENTION)
 
 
-def _check_words(effects: Sequence[str], others: Sequence[str], is_: str | None, url: str | None, *, cancel: bool) -> None:
-    if is_ and cancel:
-        raise ConfigurationError("it cannot be both done and cancelled.", where="unpark", mend="Say --is or --cancel.")
+def _check_words(
+    effects: Sequence[str], others: Sequence[str], is_: str | None, url: str | None, *, anew: bool, cancel: bool
+) -> None:
+    if (is_ is not None) + anew + cancel > 1:
+        raise ConfigurationError("only one can become of it.", where="unpark", mend="Say --anew, --is or --cancel.")
+    if is_ == "":
+        raise ConfigurationError("no record is named.", where="unpark --is", mend="Give the record's id in the tool.")
     if (is_ or cancel) and others:
         raise ConfigurationError(
             f"{others[0]} is no effect, so it can only be looked at again.", where="unpark", mend="Leave --is and --cancel out."
         )
     if is_ and len(effects) != 1:
         raise ConfigurationError("one record cannot be several effects'.", where="unpark --is", mend="Unpark them one by one.")
+    if url and not url.startswith(("https://", "http://")):
+        raise ConfigurationError(f"{url!r} is no address.", where="unpark --url", mend="Copy it from the tool: https://…")
     if url and not is_:
         raise ConfigurationError(
             "an address belongs to a record.", where="unpark --url", mend="Say --is with the record's id too."

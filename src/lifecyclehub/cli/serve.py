@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from lifecyclehub import __version__
-from lifecyclehub.cli.codes import ATTENTION, CONFIGURATION, OK, tell
+from lifecyclehub.cli.codes import ATTENTION, OK, end_with
 from lifecyclehub.cli.home import holder_of, settings_of
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub, with_port
@@ -48,14 +48,17 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or Ctrl-C; what is in flight ends first. Gives the exit code."""
     asked = options(argparse.ArgumentParser(prog="lifecyclehub serve")).parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is left out while the last one runs is no news
     try:
         settings = _with_host(settings_of(asked.home), asked.host, behind_proxy=asked.behind_proxy)
         _refuse_second(settings)
         with _bind(settings, asked.port) as listener:
             return _serve(with_port(settings, listener.getsockname()[1]), listener)
-    except ConfigurationError as error:
-        tell(error)
-        return CONFIGURATION
+    except Exception as error:
+        code = end_with(error)
+        if code is None:
+            raise
+        return code
 
 
 # --- where to listen --------------------------------------------------------------------------------------------------
@@ -177,11 +180,10 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
     with contextlib.suppress(SystemExit):  # of a start that failed; what went wrong is told below
         uvicorn.Server(config).run(sockets=[listener])
     for failure in failures:
-        if isinstance(failure, ConfigurationError):
-            tell(failure)
-            return CONFIGURATION
-        traceback.print_exception(failure)
-        return ATTENTION
+        code = end_with(failure) if isinstance(failure, Exception) else None
+        if code is None:
+            traceback.print_exception(failure)
+        return ATTENTION if code is None else code
     return OK
 
 

@@ -1,4 +1,4 @@
-"""`init`, `serve` (its help), `demo`, `tokens`: getting an installation going."""
+"""`init`, `serve` (its help), `demo`: getting an installation going."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ from typing import Annotated
 import typer
 
 from lifecyclehub.admin.setup import init_home
-from lifecyclehub.admin.stored import NotThere, nearest
-from lifecyclehub.admin.tokens import list_tokens, make_token, revoke_token
-from lifecyclehub.cli.shared import AsJson, ask, console, home_of, print_json, print_table, writing
-from lifecyclehub.ports import Ids, SystemClock, SystemRandomness
+from lifecyclehub.cli.progress import doing
+from lifecyclehub.cli.shared import home_of
+from lifecyclehub.cli.showing import console
 from lifecyclehub.settings import read_settings, write_settings
-
-tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tokens for the HTTP API.")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command()(init)
-    app.command()(serve)
-    app.command()(demo)
-    app.add_typer(tokens, name="tokens")
 
 
 def init(
@@ -37,7 +26,8 @@ def init(
     home = home_of(ctx)
     environment = {f"LIFECYCLEHUB_{name.upper()}": value for name, value in values.items()}
     settings = read_settings(home, {**os.environ, **environment})
-    made = init_home(settings)
+    with doing("Making the key, the database and the rules"):
+        made = init_home(settings)
     write_settings(settings.home, values)
     out = console()
     out.print(f"{'Made' if made.new else 'Already there:'} {made.home}", markup=False)
@@ -68,35 +58,3 @@ def demo(
     """Walk one client from inquiry to draft invoice through simulated tools, and prove that nothing was lost or doubled."""
     walk = import_module("lifecyclehub.sandbox.demo")  # an annex: nothing of the hub depends on it
     raise typer.Exit(walk.main(once, home_of(ctx)))
-
-
-# --- tokens -----------------------------------------------------------------------------------------------------------
-
-
-@tokens.command("list")
-def _list(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the tokens by name; they themselves cannot be shown again."""
-    found = ask(ctx, list_tokens)
-    if as_json:
-        print_json(found)
-        return
-    rows = [(one.name, one.created_at, one.last_used or "never") for one in found]
-    print_table(("Name", "Made", "Last used"), rows, empty="There are no tokens: make one with `lifecyclehub tokens make NAME`.")
-
-
-@tokens.command("make")
-def _make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name that says who uses it.")]) -> None:
-    """Make a token and show it this once."""
-    clock, randomness = SystemClock(), SystemRandomness()
-    with writing(ctx) as conn:
-        print(make_token(conn, name, Ids(clock, randomness), randomness, clock.now()))
-
-
-@tokens.command("revoke")
-def _revoke(ctx: typer.Context, name: str) -> None:
-    """Take a token's power away at once."""
-    known = [one.name for one in ask(ctx, list_tokens)]
-    with writing(ctx) as conn:
-        if not revoke_token(conn, name):
-            raise NotThere(f"there is no token {name!r}.", mend=nearest(name, known))
-    print(f"The token {name} serves no more.")

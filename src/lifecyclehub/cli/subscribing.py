@@ -13,7 +13,10 @@ from lifecyclehub.admin.connections import ByHandSteps, Subscribed, named_connec
 from lifecyclehub.admin.stored import refusals_of
 from lifecyclehub.cli.codes import ATTENTION
 from lifecyclehub.cli.home import holder_of
-from lifecyclehub.cli.shared import AsJson, clock, complaints, console, print_json, quoted, read_secret, refuse_secrets, with_hub
+from lifecyclehub.cli.opened import with_hub
+from lifecyclehub.cli.progress import doing
+from lifecyclehub.cli.shared import read_secret, refuse_secrets
+from lifecyclehub.cli.showing import AsJson, clock, complaints, console, print_json, quoted
 from lifecyclehub.hub import Hub
 from lifecyclehub.store import tables
 
@@ -25,6 +28,9 @@ def subscribe_(
     name: Annotated[str, typer.Argument(help="The connection's name.")],
     extra: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     door: Annotated[str | None, typer.Option(help="Which way in, where the tool has several.")] = None,
+    resource: Annotated[
+        str | None, typer.Option(help="What the hook is for, where the tool makes one for each: a project's id, for example.")
+    ] = None,
     new_secret: Annotated[
         bool, typer.Option("--new-secret", help="Enter a new signing secret; the old one serves a day more.")
     ] = False,
@@ -33,7 +39,8 @@ def subscribe_(
 ) -> None:
     """Have the tool call us. Where it has no call for that, show what to do there and wait for its first delivery."""
     refuse_secrets(extra, None)
-    made, heard = with_hub(ctx, lambda hub: _subscribe(hub, name, door, new_secret=new_secret, wait=wait, quiet=as_json))
+    place = (door, resource)
+    made, heard = with_hub(ctx, lambda hub: _subscribe(hub, name, place, new_secret=new_secret, wait=wait, quiet=as_json))
     if as_json:
         print_json(made)
     elif isinstance(made, Subscribed):
@@ -48,13 +55,14 @@ def subscribe_(
 
 
 async def _subscribe(
-    hub: Hub, name: str, door: str | None, *, new_secret: bool, wait: int, quiet: bool
+    hub: Hub, name: str, place: tuple[str | None, str | None], *, new_secret: bool, wait: int, quiet: bool
 ) -> tuple[Subscribed | ByHandSteps, bool | None]:
     """Subscribe; for steps by hand say too whether a first delivery came (None: not waited for)."""
     row = await named_connection(hub, name)
     if holder_of(hub.settings) is None and hub.engine.dialect.name == "sqlite":
         complaints().print("Note: the hub is not running, so nobody answers the tool. Start it: lifecyclehub serve")
-    made = await subscribe(hub, row, door)
+    with doing(f"Asking {name} to call us", quiet=quiet):
+        made = await subscribe(hub, row, place[0], resource=place[1])
     if isinstance(made, Subscribed):
         if made.needs_secret:
             await set_signing_secret(hub, made.endpoint, read_secret("Signing secret"))
@@ -64,7 +72,7 @@ async def _subscribe(
         _show_by_hand(made)
     if made.needs_secret or new_secret:
         await set_signing_secret(hub, made.endpoint, read_secret(f"Signing secret ({made.hint})"))
-    return made, await _wait_for(hub, made.endpoint, begun, wait) if wait else None
+    return made, await _wait_for(hub, made.endpoint, begun, wait, quiet=quiet) if wait else None
 
 
 def _show_by_hand(made: ByHandSteps) -> None:
@@ -84,10 +92,10 @@ def _newest(conn: Connection, endpoint: str) -> _Marks:
     return found
 
 
-async def _wait_for(hub: Hub, endpoint: str, begun: _Marks, seconds: int) -> bool:
+async def _wait_for(hub: Hub, endpoint: str, begun: _Marks, seconds: int, *, quiet: bool) -> bool:
     """Wait for a delivery; a refused request is shown at once, since it says what is wrong."""
     known = begun["refusal"]
-    with complaints().status(f"Waiting up to {seconds} s for the first valid delivery…"):
+    with doing(f"Waiting up to {seconds} s for the first valid delivery", quiet=quiet) as line:
         for _ in range(int(seconds / _LOOK_EVERY_S)):
             now = await hub.store.read(_since, endpoint, begun["delivery"])
             if now["delivery"]:
@@ -95,7 +103,7 @@ async def _wait_for(hub: Hub, endpoint: str, begun: _Marks, seconds: int) -> boo
             for row in reversed(await hub.store.read(refusals_of, [endpoint])):
                 if row["id"] > known:
                     known = row["id"]
-                    complaints().print(f"Refused just now: {row['detail']}", markup=False)
+                    line.say(f"Refused just now: {row['detail']}")
             await asyncio.sleep(_LOOK_EVERY_S)
     return False
 

@@ -29,6 +29,7 @@ from lifecyclehub.connector.action import (
     UniqueId,
     said_by,
     usual_judgement,
+    wished_by,
 )
 from lifecyclehub.connector.connector import Call, Connector, Page
 
@@ -62,4 +63,5 @@ __all__ = [
     "UniqueId",
     "said_by",
     "usual_judgement",
+    "wished_by",
 ]

@@ -22,6 +22,8 @@ class Kind:
     by its modification `time` (clock of `resolution_s` seconds), or `none` (then the latest fetch counts).
     `fills` is the canonical thing that its mapping fills (deal, client, contact, project, ticket, invoice), None for
     records that are only related. `creates_client`: an unmatched record of this kind may open a new client.
+    `deletes`: how a deletion shows itself: a webhook tells of it, the list of everything does not hold the record any more,
+    or only a fetch does (then that list leaves living records out, and absence from it says nothing).
     `poll_s`: how often a connection that polls looks for changes of this kind, None where it cannot be swept.
     """
 
@@ -171,11 +173,15 @@ class FieldInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Our address for a subscription to be made: the public URL, its id and the door's name."""
+    """Our address for a subscription to be made: the public URL, its id and the door's name.
+
+    `resource`: what the hook is to be for, where the vendor makes one for each; None for what the connector chooses.
+    """
 
     id: str
     url: str
     door: str
+    resource: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
@@ -73,7 +74,8 @@ class Action(ABC, Generic[V]):
     run; None for a create that stands alone. `target_field`: the input's field that holds the target's record id.
     `verify_after`: some tools answer 2xx and do nothing, so `find` must see it before it counts as done.
     `adopts_twin`: look first whether a person or another automation made the same thing already, and take that over
-    (a customer who is in the books).
+    (a customer who is in the books). `accepted_s`: how long a job that was `Accepted` may take; after that it is looked for
+    once, and else a person is asked.
     """
 
     name: ClassVar[str]
@@ -85,6 +87,7 @@ class Action(ABC, Generic[V]):
     undo: ClassVar[str | None] = None
     verify_after: ClassVar[bool] = False
     adopts_twin: ClassVar[bool] = False
+    accepted_s: ClassVar[float] = 3600.0
 
     @abstractmethod
     def render(self, v: V, body: Json, key: Key) -> Request:
@@ -99,7 +102,7 @@ class Action(ABC, Generic[V]):
         """
 
     async def check(self, call: Call, handle: str) -> Outcome:
-        """Ask how an accepted job stands; `Accepted` again while it runs."""
+        """Ask how an accepted job stands; `Accepted` again while it runs, `Unknown` when the tool does not know it (any more)."""
         raise Unsupported(f"{self.name} is never accepted for later, so {handle} cannot be checked")
 
     async def find(self, call: Call, v: V, key: Key) -> Sighting:
@@ -116,8 +119,23 @@ def usual_judgement(reply: Reply, *, creates: bool) -> Refused | Retry | Unknown
         return None
     said = said_by(reply)
     if reply.status in (408, 425) or reply.status >= 500:
-        return Unknown(f"status {reply.status}: {said}") if creates else Retry(f"status {reply.status}: {said}")
+        return Unknown(f"status {reply.status}: {said}") if creates else Retry(f"status {reply.status}: {said}", wished_by(reply))
     return Refused(f"status {reply.status}: {said}", exists=reply.status == 409)
+
+
+def wished_by(reply: Reply) -> float | None:
+    """Give the seconds that a reply's Retry-After wants us to wait, None where it names none that can be read.
+
+    A moment counts from the reply's own Date, so that no clock of ours is asked.
+    """
+    wish = reply.headers.get("retry-after", "").strip()
+    if wish.isascii() and wish.isdigit() and len(wish) < 10:
+        return float(wish)
+    try:
+        left = parsedate_to_datetime(wish) - parsedate_to_datetime(reply.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return None
+    return max(left.total_seconds(), 0.0)
 
 
 def said_by(reply: Reply, limit: int = 300) -> str:

@@ -39,7 +39,8 @@ class Page:
     """One page of a sweep: notices with version hints (never values), and where to go on.
 
     `cursor` is opaque JSON text, kept only after the page was kept; None on the last page of a full sweep.
-    `last`: nothing more to be had now.
+    `last`: nothing more to be had now. A sweep that ends without it has failed, and goes on later from the last cursor.
+    Hints matter: a record whose `version` or `at` is that of our last look is not fetched again.
     """
 
     notices: tuple[Notice, ...]
@@ -66,7 +67,10 @@ class Connector(ABC):
 
     @abstractmethod
     def sweep(self, call: Call, kind: str, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
-        """Look for records of `kind` that changed since `cursor` (None: from now on, or everything when `full`)."""
+        """Look for records of `kind` that changed since `cursor` (None: from now on, or everything when `full`).
+
+        A tool's people (a kind that fills `teammate`) are given all at the first look: who works there is no news.
+        """
 
     @abstractmethod
     async def fields(self, call: Call, kind: str) -> Sequence[FieldInfo]:

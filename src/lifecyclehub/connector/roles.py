@@ -12,7 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ROLES_VERSION = 1
 
@@ -25,6 +25,22 @@ class Input(BaseModel):
     """An action's canonical input: frozen, nothing unknown in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Owner(Input):
+    """Who is responsible: a teammate. In a handoff it is an e-mail address; the core adds the rest.
+
+    `record`: the id of the teammate's record in the tool that acts, None where the tool does not know the address:
+    then nobody is assigned, and the mapping names the address in a text.
+    """
+
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+    record: RecordId | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_address(cls, value: Any) -> Any:
+        return {"email": value.strip().lower()} if isinstance(value, str) else value
 
 
 class MoneyInput(Input):
@@ -49,7 +65,7 @@ class CreateCrmTask(Input):
     deal: RecordId
     title: Name
     notes: str = ""
-    owner_email: str | None = None
+    owner: Owner | None = None
     due_on: date | None = None
     at: datetime | None = None
 
@@ -67,7 +83,7 @@ class CreateProject(Input):
     name: Name
     notes: str = ""
     template: str | None = None
-    owner_email: str | None = None
+    owner: Owner | None = None
     starts_on: date | None = None
     due_on: date | None = None
 
@@ -85,7 +101,7 @@ class CreateTask(Input):
     project: RecordId
     title: Name
     notes: str = ""
-    owner_email: str | None = None
+    owner: Owner | None = None
     due_on: date | None = None
 
 
@@ -161,19 +177,20 @@ ROLES: dict[str, Role] = {
             id="crm",
             label="CRM",
             required=("deal",),
-            optional=("client", "contact"),
+            optional=("client", "contact", "teammate"),
             actions={"add_note": AddNote, "create_task": CreateCrmTask, "set_fields": SetFields},
             losses={
                 "add_note": "the deal does not show the project's and the draft invoice's address",
                 "set_fields": "the client's standing is not written back",
                 "contact": "invoices have no recipient and tickets match by domain only",
+                "teammate": "tasks are made without an assignee and name their owner in the text",
             },
         ),
         Role(
             id="project",
             label="Projects",
             required=("project",),
-            optional=(),
+            optional=("teammate",),
             actions={
                 "create_project": CreateProject,
                 "rename_project": RenameProject,
@@ -184,6 +201,7 @@ ROLES: dict[str, Role] = {
                 "rename_project": "a project made from a template keeps the code in its name",
                 "create_task": "the onboarding checklist is not made",
                 "add_comment": "a ticket is not announced in its project",
+                "teammate": "tasks are made without an assignee and name their owner in the text",
             },
         ),
         Role(

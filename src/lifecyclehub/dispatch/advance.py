@@ -10,9 +10,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
+from lifecyclehub.connector.roles import Owner
+from lifecyclehub.dispatch.brake import quarrel, stopped_before
 from lifecyclehub.dispatch.prepared import Prepared, request_from_json
 from lifecyclehub.errors import ConfigurationError, MappingError
 from lifecyclehub.handoffs import Due, Effect, Handoff, idempotency_key
+from lifecyclehub.insight.findings import BRAKE
+from lifecyclehub.insight.teammates import assigns
 from lifecyclehub.insight.view import Subject, View
 from lifecyclehub.insight.world import World
 from lifecyclehub.mapping import Undecided
@@ -38,6 +44,9 @@ class Left:
 
 def prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Left:
     """Check everything that may keep an effect from being performed, and make its input and body from present values."""
+    if row["record_id"] is not None:
+        made = row["address"] or row["record_id"]
+        return Left("parked", "late answer", f"an earlier sending made {made} after all: a person must say whether it is the one")
     try:
         return _prepare(rules, world, view, row)
     except ConfigurationError as error:  # such as charges in two currencies
@@ -71,7 +80,7 @@ def _prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Lef
     key = Key(idempotency_key(row["key"], row["revision"], rules.installation), row["marker"])
     if row["body"] is not None:
         return _prepared(row, connection, view.subject, key, row["input"], None)
-    return _rendered(rules, rule, view, row, connection, key)
+    return _rendered(rules, world, rule, view, row, connection, key)
 
 
 def _closed(rules: Rules, connection: Row) -> str | None:
@@ -88,15 +97,20 @@ def _condition(world: World, handoff: Handoff, rule: Effect, view: View, row: Ro
     go_live = world.go_live(handoff.id)
     if go_live is None:
         return Left("held", "stopped", f"the handoff {handoff.id} is switched off")
-    verdict = handoff.due(view.base, go_live)
+    verdict = view.due(handoff, go_live)
     if isinstance(verdict, Undecided):
         return Left("held", "undecided", verdict.reason)
     if not isinstance(verdict, Due):
         return Left("cancelled", verdict.code, verdict.reason)
     connection = world.connections.get(row["connection"] or "") or world.playing(row["role"])
-    decision = rule.holds(view.base | view.acting(connection)) if row["body"] is None else True
+    if row["body"] is not None:
+        return None
+    context = view.base | view.acting(connection)
+    decision = rule.holds(context)
     if isinstance(decision, Undecided):
         return Left("held", "undecided", decision.reason)
+    if decision and rule.each is not None and rule.row(context, row["item"]) is None:
+        return Left("cancelled", "condition", f"the row {row['item']!r} is not in its table any more")
     return None if decision else Left("cancelled", "condition", f"{rule.when.text if rule.when else ''} is false")
 
 
@@ -113,26 +127,58 @@ def _made(state: State, row: Row) -> dict[str, Any]:
     return {one["name"]: {"record": one["record_id"], "url": one["address"]} for one in needed}
 
 
-def _rendered(rules: Rules, rule: Effect, view: View, row: Row, connection: Row, key: Key) -> Prepared | Left:
+def _assigned(rules: Rules, world: World, connection: Row, value: BaseModel) -> BaseModel:
+    """Name the owner as the acting tool does; one whom it does not know stays an address, which the mapping writes down."""
+    owner = getattr(value, "owner", None)
+    if not isinstance(owner, Owner) or owner.record is not None or not assigns(rules.abouts.get(connection["connector"])):
+        return value
+    record = world.teammates.record(owner.email, connection["id"])
+    return value.model_copy(update={"owner": owner.model_copy(update={"record": record})})
+
+
+def _rendered(rules: Rules, world: World, rule: Effect, view: View, row: Row, connection: Row, key: Key) -> Prepared | Left:
+    """Render with the set that planned it: an edit may hold or cancel it, and changes only what is planned from then on."""
     context = view.base | view.acting(connection) | {"made": _made(view.subject.state, row)}
     if row["action"] == "create_draft_invoice" and not context["charges"]:
         return Left("done", "nothing to bill", "every due charge is on an invoice already")
-    mapping = rules.mappings[connection["connector"]].outbound(row["action"])
-    if mapping is None:
-        return Left("parked", "mapping", f"{connection['connector']} has no mapping for {row['action']}")
+    planned = rules.planned_with(row["applied_set"])
+    if planned is None:
+        return Left(row["state"], row["reason"], row["detail"])  # another hub planned it with a set that is taken over here next
+    if isinstance(planned, str):
+        return Left("parked", "mapping", f"the set {row['applied_set']} that planned it cannot be used any more: {planned}")
     try:
+        if planned is not rules:
+            rule, context["tables"] = _as_planned(planned, rule, row), planned.handoffs.tables
+        connector = connection["connector"]
+        mapping = planned.mappings.get(connector, rules.mappings[connector]).outbound(row["action"])
+        if mapping is None:
+            return Left("parked", "mapping", f"{connector} has no mapping for {row['action']}")
         if rule.each is not None:
-            item = rule.row(context, row["item"])
-            if item is None:
-                return Left("cancelled", "condition", f"the row {row['item']!r} is not in its table any more")
-            context["item"] = item
+            context["item"] = rule.row(context, row["item"])
         value = rule.build(context)
         if "at" in type(value).model_fields and "at" not in value.model_fields_set:
             value = value.model_copy(update={"at": view.now})
+        value = _assigned(rules, world, connection, value)
         body = mapping.body(value, context["settings"], context["account"])
     except MappingError as error:
         return Left("parked", "mapping", str(error))
-    return _prepared(row, connection, view.subject, key, value.model_dump(mode="json"), body)
+    braked = _braked(view, row, value) if row["action"] == "set_fields" else None
+    return braked or _prepared(row, connection, view.subject, key, value.model_dump(mode="json"), body)
+
+
+def _braked(view: View, row: Row, value: BaseModel) -> Left | None:
+    effects = view.subject.state.effects.values()
+    before = stopped_before(effects, row)
+    if before is not None:
+        return Left("held", BRAKE, f"the brake stopped {before['id']}, which does the same; it goes on when that is answered")
+    given = value.model_dump()
+    why = quarrel(effects, row, given["values"], given["record"], view.now)
+    return Left("parked", BRAKE, f"{why}: something seems to answer each of our writes") if why else None
+
+
+def _as_planned(planned: Rules, rule: Effect, row: Row) -> Effect:
+    handoff = planned.handoffs.handoff(row["handoff"])
+    return (handoff.effect(row["name"]) if handoff else None) or rule
 
 
 def _prepared(row: Row, connection: Row, subject: Subject, key: Key, value: dict[str, Any], body: Any) -> Prepared:

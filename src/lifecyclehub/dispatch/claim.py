@@ -2,72 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select, update
 
+from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Claim, Claimed, request_as_json
+from lifecyclehub.dispatch.stopwatch import Stopwatch
+from lifecyclehub.dispatch.tools import Restored
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row, observed
 from lifecyclehub.store.upsert import insert_all, put_all
 
+SHOWN_WITHIN = timedelta(minutes=1)
 _effect = tables.effect
-_CLAIM = (
-    update(_effect)
-    .where(_effect.c.id == bindparam("which"))
-    .values(
-        state="in flight",
-        reason=None,
-        detail=None,
-        epoch=bindparam("new_epoch"),
-        holder=bindparam("new_holder"),
-        claimed_at=bindparam("now"),
-        deadline=bindparam("until"),
-        not_before=None,
-        input=bindparam("new_input"),
-        body=bindparam("new_body"),
-        thing=bindparam("new_thing"),
-    )
+_CLAIMED = (
+    "state",
+    "reason",
+    "detail",
+    "epoch",
+    "holder",
+    "claimed_at",
+    "deadline",
+    "not_before",
+    "input",
+    "body",
+    "thing",
 )
+_CLAIM = swap(*_CLAIMED)
+_TURNS = Query(
+    select(_effect.c.target, _effect.c.id).where(tables.ON_TARGET).order_by(_effect.c.state == "ready", _effect.c.id),
+    _effect.c.target,
+)
+_DOUBTED = ("state", "reason", "not_before")
+_DOUBT = swap(*_DOUBTED)
+_FORGOTTEN = ("state", "reason", "not_before", "unsure_since")
+_FORGOT = swap(*_FORGOTTEN)
 
 
 class TakeClaims:
     """Takes effects, so that nobody else can: the operation of step 7."""
 
-    def __init__(self, ids: Ids, clock: Clock) -> None:
-        self._ids, self._clock = ids, clock
+    def __init__(
+        self,
+        ids: Ids,
+        clock: Clock,
+        stopwatch: Stopwatch | None = None,
+        restored: Callable[[], Restored | None] = lambda: None,
+    ) -> None:
+        self._ids, self._clock, self._stopwatch, self._restored = ids, clock, stopwatch or Stopwatch(clock), restored
 
     def __call__(self, conn: Connection, claims: Sequence[Claim]) -> list[Claimed]:
         """Take those whose values still hold and whose turn it is on their target record."""
         now = self._clock.now()
-        effects = {row["id"]: row for row in rows(conn, _effect, "id", {one.prepared.effect for one in claims}, lock=True)}
+        targets = {one.prepared.target for one in claims if one.prepared.target}
+        effects = self._lock(conn, {one.prepared.effect for one in claims}, targets)
         versions = self._versions(conn, {one.prepared.engagement for one in claims if one.prepared.engagement})
-        first = self._first_on_target(conn, {one.prepared.target for one in claims if one.prepared.target})
+        first = self._first_on_target(conn, targets)
         billed = self._billed(conn, claims)
         self._doubt(conn, claims, effects, now)
         verdicts = [self._verdict(one, effects.get(one.prepared.effect), versions, first, billed) for one in claims]
         going = [(one, effects[one.prepared.effect]) for one, said in zip(claims, verdicts, strict=True) if said.verdict == "go"]
-        things = {one.prepared.effect: self._reserve(conn, one, row) for one, row in going}
         if going:
-            conn.execute(_CLAIM, [self._values(one, row, now, things[one.prepared.effect]) for one, row in going])
+            forgotten = self._forgotten([row for _, row in going])
+            write(conn, _CLAIM, _CLAIMED, [self._taken(one, row, now, self._reserve(conn, one, row)) for one, row in going])
             self._expect(conn, [one for one, _ in going])
+            if forgotten:
+                self._rather_look(conn, forgotten, now)
+                gone = {row["id"] for row in forgotten}
+                verdicts = [
+                    Claimed("gone") if one.prepared.effect in gone and said.verdict == "go" else said
+                    for one, said in zip(claims, verdicts, strict=True)
+                ]
         return verdicts
 
+    def _forgotten(self, going: Sequence[Row]) -> list[Row]:
+        """Give those that may have been done in the time that a restore made us forget, and were not looked up since."""
+        restored = self._restored()
+        if restored is None:
+            return []
+        return [
+            row
+            for row in going
+            if (row["claimed_at"] is None or row["claimed_at"] < restored.at)
+            and (row["fact_at"] is None or row["fact_at"] <= restored.at)
+        ]
+
+    def _rather_look(self, conn: Connection, forgotten: Sequence[Row], now: datetime) -> None:
+        """Put what was just claimed in doubt instead of sending it: its body is frozen, so that it can be looked up."""
+        restored = self._restored()
+        assert restored is not None  # noqa: S101 (else nothing was forgotten)
+        moves = []
+        for row in forgotten:
+            stood = Stood.of(row)
+            row |= {"state": "in doubt", "reason": "restored", "not_before": now}
+            row["unsure_since"] = row["unsure_since"] or restored.since
+            moves.append((row, stood))
+        write(conn, _FORGOT, _FORGOTTEN, moves)
+
     @staticmethod
-    def _doubt(conn: Connection, claims: Sequence[Claim], effects: dict[str, Row], now: datetime) -> None:
+    def _lock(conn: Connection, ids: set[str], targets: set[str]) -> dict[str, Row]:
+        """Read the effects; where there are several writers, also keep others off what is open on the same target records."""
+        if targets and conn.dialect.name != "sqlite":
+            on_target = select(_effect.c.id).where(tables.ON_TARGET, _effect.c.target.in_(sorted(targets)))
+            ids = ids | set(conn.execute(on_target).scalars())
+        return {row["id"]: row for row in rows(conn, _effect, "id", ids, lock=True)}
+
+    def _doubt(self, conn: Connection, claims: Sequence[Claim], effects: dict[str, Row], now: datetime) -> None:
         """Look up, instead of sending again, what may have been done under a key that the vendor has forgotten by now."""
         for one in claims:
             row = effects.get(one.prepared.effect)
             if row is None or row["state"] != "ready" or one.key_s is None or row["unsure_since"] is None:
                 continue
-            if now >= row["unsure_since"] + timedelta(seconds=one.key_s):
+            if not 0 <= self._stopwatch.since_first(row["id"], row["unsure_since"]) < one.key_s:
+                stood = Stood.of(row)
                 row |= {"state": "in doubt", "reason": "key ended", "not_before": now}
-                values = {name: row[name] for name in ("state", "reason", "not_before")}
-                conn.execute(update(_effect).where(_effect.c.id == row["id"]).values(**values))
+                write(conn, _DOUBT, _DOUBTED, [(row, stood)])
 
     @staticmethod
     def _versions(conn: Connection, engagements: set[str]) -> dict[str, int]:
@@ -75,17 +129,10 @@ class TakeClaims:
 
     @staticmethod
     def _first_on_target(conn: Connection, targets: set[str]) -> dict[str, str]:
-        """Which open effect comes first on each target record: they are performed in the order they were planned."""
-        if not targets:
-            return {}
-        statement = (
-            select(_effect.c.target, _effect.c.id)
-            .where(tables.ON_TARGET, _effect.c.target.in_(sorted(targets)))
-            .order_by(_effect.c.id)
-        )
+        """Which open effect has its turn on each target record: one that may be under way there, else the first planned."""
         first: dict[str, str] = {}
-        for target, effect in conn.execute(statement):
-            first.setdefault(target, effect)
+        for row in _TURNS.each(conn, targets):
+            first.setdefault(row["target"], row["id"])
         return first
 
     @staticmethod
@@ -103,6 +150,8 @@ class TakeClaims:
         prepared = claim.prepared
         if row is None or row["state"] != "ready" or row["epoch"] != prepared.epoch:
             return Claimed("gone")
+        if row["record_id"] is not None:
+            return Claimed("again")  # a late answer told meanwhile that it was done
         if prepared.engagement and versions.get(prepared.engagement) != prepared.engagement_version:
             return Claimed("again")
         if prepared.target and first.get(prepared.target) != prepared.effect:
@@ -111,22 +160,27 @@ class TakeClaims:
             if not billed.isdisjoint(_charges(claim)):
                 return Claimed("again")
             billed.update(_charges(claim))
+        if prepared.target:
+            first[prepared.target] = prepared.effect
         row["state"] = "in flight"  # the same effect may be asked for twice in one batch; only the first one goes
         return Claimed("go", prepared.epoch + 1)
 
-    @staticmethod
-    def _values(claim: Claim, row: Row, now: datetime, thing: str | None) -> dict[str, Any]:
-        prepared = claim.prepared
-        return {
-            "which": prepared.effect,
-            "new_epoch": row["epoch"] + 1,
-            "new_holder": claim.holder,
-            "now": now,
-            "until": now + timedelta(seconds=claim.sending_s),
-            "new_input": prepared.input,
-            "new_body": request_as_json(claim.request),
-            "new_thing": thing,
+    def _taken(self, claim: Claim, row: Row, now: datetime, thing: str | None) -> tuple[Row, Stood]:
+        stood = Stood("ready", row["epoch"])
+        self._stopwatch.start(row["id"], first=row["unsure_since"] is None)
+        row |= {
+            "reason": None,
+            "detail": None,
+            "epoch": row["epoch"] + 1,
+            "holder": claim.holder,
+            "claimed_at": now,
+            "deadline": now + timedelta(seconds=claim.sending_s),
+            "not_before": None,
+            "input": claim.prepared.input,
+            "body": request_as_json(claim.request),
+            "thing": thing,
         }
+        return row, stood
 
     def _reserve(self, conn: Connection, claim: Claim, row: Row) -> str | None:
         """Reserve our own id of what is being made; a draft invoice takes its charges with it, so that none is billed twice."""
@@ -189,16 +243,24 @@ def release_charges(conn: Connection, invoice: str) -> None:
 
 
 def expect(conn: Connection, sent: dict[tuple[str, str, str, str], str]) -> None:
-    """Write `mirror.sent` for fields: what is seen next and equals it is our own change coming back."""
-    known = {
-        (row["connection"], row["kind"], row["record_id"], row["field"]): row["seen"]
-        for row in records(conn, tables.mirror, {key[:3] for key in sent})
-    }
-    put_all(
-        conn,
-        tables.mirror,
-        [
-            {"connection": key[0], "kind": key[1], "record_id": key[2], "field": key[3], "seen": known.get(key), "sent": value}
-            for key, value in sorted(sent.items())
-        ],
-    )
+    """Write `mirror.sent` for fields: what is seen next and means the same is our own change coming back."""
+    known = {(row["connection"], row["kind"], row["record_id"], row["field"]): row["seen"] for row in _mirrors(conn, sent)}
+    names = ("connection", "kind", "record_id", "field")
+    rows_ = [dict(zip(names, key, strict=True)) | _sent(known.get(key), value) for key, value in sorted(sent.items())]
+    put_all(conn, tables.mirror, rows_)
+
+
+def _sent(seen: str | None, value: str) -> Row:
+    """What is there already does not come back as a change: nothing is expected then."""
+    return {"seen": seen, "sent": None if seen == value else value, "shown_by": None}
+
+
+def _mirrors(conn: Connection, fields: Collection[tuple[str, str, str, str]]) -> list[Row]:
+    return records(conn, tables.mirror, {key[:3] for key in fields})
+
+
+def answered(conn: Connection, fields: Collection[tuple[str, str, str, str]], now: datetime) -> None:
+    """Note that the tool has taken what was sent: it shows that soon, and whatever else it shows then is somebody's news."""
+    waiting = [row for row in _mirrors(conn, fields) if row["sent"] is not None]
+    mine = [row for row in waiting if (row["connection"], row["kind"], row["record_id"], row["field"]) in fields]
+    put_all(conn, tables.mirror, [row | {"shown_by": now + SHOWN_WITHIN} for row in mine])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,11 +12,12 @@ from sqlalchemy import Connection, select, update
 from lifecyclehub.connector import Action, Marker, NativeKey, Natural, Never, UniqueId
 from lifecyclehub.dispatch.perform import Performer
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
+from lifecyclehub.dispatch.stopwatch import Stopwatch
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.dispatch.upkeep import DueEffect
-from lifecyclehub.errors import CallFailed, ConfigurationError, HubError, NeedsReauthorization
+from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, RecordGone
 from lifecyclehub.handoffs import idempotency_key
-from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Key, Outcome, Refused, Retry, Sighting, Unknown
+from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Found, Key, Outcome, Refused, Retry, Sighting, Unknown
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
@@ -25,14 +27,43 @@ from lifecyclehub.vendor.target import Target
 
 _GRACE_S = 5.0
 _AGAIN_S = 2.0
+_LOOK_S = 120.0
 
 
 def _later(conn: Connection, item: tuple[str, datetime]) -> None:
-    """Put off the next look, so that one is under way at a time."""
+    """Put off the next look."""
     conn.execute(update(tables.effect).where(tables.effect.c.id == item[0]).values(not_before=item[1]))
 
 
 later = as_operation(_later)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask to look after an effect that is due at `at`, and so put off everybody else's look until `until`."""
+
+    effect: str
+    holder: str
+    at: datetime
+    until: datetime
+
+
+def _taken(conn: Connection, look: Look) -> bool:
+    table = tables.effect
+    due = table.c.state.in_(("in flight", "in doubt")) & (table.c.not_before.is_(None) | (table.c.not_before <= look.at))
+    done = conn.execute(update(table).where(table.c.id == look.effect, due).values(not_before=look.until, holder=look.holder))
+    return bool(done.rowcount)
+
+
+take_look = as_operation(_taken)
+"""Take the next look at an effect, so that one is under way at a time, whichever hub it is."""
+
+
+def answered(conn: Connection, effect: str, revision: int) -> bool:
+    """Tell whether the vendor answered a sending of this revision, under its key, without doing it."""
+    attempt = tables.attempt
+    sent = (attempt.c.effect == effect) & (attempt.c.revision == revision) & (attempt.c.what == "sent")
+    return conn.execute(select(attempt.c.id).where(sent, attempt.c.status.is_not(None)).limit(1)).first() is not None
 
 
 class Lookup:
@@ -44,10 +75,12 @@ class Lookup:
         self,
         tools: Tools,
         performer: Performer,
+        stopwatch: Stopwatch,
         receive: Callable[[Receipt], Awaitable[None]],
         park: Callable[[str, str, str], Awaitable[None]],
     ) -> None:
-        self._tools, self._performer, self._receive, self._park = tools, performer, receive, park
+        self._tools, self._performer, self._stopwatch = tools, performer, stopwatch
+        self._receive, self._park = receive, park
 
     @staticmethod
     def row(conn: Connection, effect: str) -> Row | None:
@@ -62,23 +95,39 @@ class Lookup:
         if row is None or row["state"] not in ("in flight", "in doubt") or not row["connection"]:
             return
         began = tools.clock.now()
-        await tools.store.run(later, (due.id, began + timedelta(minutes=2)))
         try:
             target = await tools.targets(row["connection"])
             connector = target.about.id
             action = tools.registry.get(connector).about.action(row["action"])
         except ConfigurationError as error:
-            await self._write(row, began, "looked up", CannotTell(str(error)))
+            await self._write(row, began, "looked up", self._no_way(row, str(error)))
             return
-        if action is None:
+        if (wait := tools.client.breakers.wait_s(row["connection"])) > 0:
+            await tools.store.run(later, (row["id"], began + timedelta(seconds=wait)))
+            return
+        # At most two calls' time, and a while to write it down.
+        until = began + timedelta(seconds=max(_LOOK_S, 3 * target.timeout_s))
+        if not await tools.store.run(take_look, Look(due.id, tools.holder, began, until)):
+            return
+        if action is None and row["state"] == "in flight":
+            why = f"{connector} cannot {row['action']} any more, so its job {row['handle']} cannot be asked after"
+            await self._write(row, began, "checked", Accepted(row["handle"]), overdue=why)
+        elif action is None:
             await self._park(row["id"], "unsupported", f"{connector} cannot {row['action']} any more")
         elif row["state"] == "in flight":
             await self._check(row, action, target, began)
         else:
             await self._resolve(row, action, target, began)
 
+    @staticmethod
+    def _no_way(row: Row, why: str) -> Outcome | Sighting:
+        """What is only accepted stays so; it is asked after when there is a way again."""
+        return Accepted(row["handle"]) if row["state"] == "in flight" else CannotTell(why)
+
+    # --- accepted jobs ------------------------------------------------------------------------------------------------
+
     async def _check(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:
-        """Ask how an accepted job stands. It is never sent again, and never looked up."""
+        """Ask how an accepted job stands. It is never sent again."""
         outcome: Any
         detail = None
         try:
@@ -86,53 +135,77 @@ class Lookup:
             outcome = await cut(target.about.id, f"{action.name}.check", action.check(call, row["handle"]), 2 * target.timeout_s)
         except NeedsReauthorization as error:
             outcome, detail = None, str(error)
-        except (CallFailed, HubError) as error:
-            outcome, detail = Accepted(row["handle"]), str(error)
+        except RecordGone as error:
+            outcome = Unknown(f"the tool does not know its job {row['handle']} any more: {error}")
+        except Exception as error:  # noqa: BLE001 (whatever fails on the way says nothing about the job)
+            outcome, detail = Accepted(row["handle"]), str(error) or type(error).__name__
         else:
             if not isinstance(outcome, Done | Accepted | Refused | Retry | Unknown):
                 outcome, detail = Accepted(row["handle"]), f"{action.name}.check gave {type(outcome).__name__}, no outcome"
-        await self._write(row, began, "checked", outcome, detail)
+        accepted_s = float(target.settings.get("accepted_s") or action.accepted_s)
+        if isinstance(outcome, Accepted) and self._stopwatch.since(row["id"], row["claimed_at"]) > accepted_s:
+            await self._overdue(row, action, target, began, _overdue(row, accepted_s, detail))
+        else:
+            await self._write(row, began, "checked", outcome, detail)
+
+    async def _overdue(self, row: Row, action: Action[Any], target: Target, began: datetime, why: str) -> None:
+        """Look for what a job that does not end may have made; what is not found may still come, so a person is asked."""
+        sighting = await self._sighting(row, action, target)
+        if isinstance(sighting, Found) and len(sighting.records) == 1:
+            await self._write(row, began, "looked up", sighting.records[0])
+        else:
+            await self._write(row, began, "checked", Accepted(row["handle"]), why, overdue=why)
+
+    # --- effects in doubt ---------------------------------------------------------------------------------------------
 
     async def _resolve(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:
         once = action.once
         exists = row["reason"] == "exists already"
         if isinstance(once, Natural) or (isinstance(once, UniqueId) and not exists):
             await self._write(row, began, "looked up", Retry("doing it again changes nothing"))
-        elif isinstance(once, NativeKey) and not exists and self._key_serves(row, once, target, began):
+        elif isinstance(once, NativeKey) and not exists and await self._key_serves(row, once, target):
             await self._write(row, began, "looked up", Retry("the vendor folds requests with the same key"))
         elif isinstance(once, Never):
             await self._park(row["id"], "in doubt", "whether it was done cannot be looked up in this tool: a person must say")
         else:
             await self._find(row, action, target, began)
 
-    @staticmethod
-    def _key_serves(row: Row, once: NativeKey, target: Target, now: datetime) -> bool:
+    async def _key_serves(self, row: Row, once: NativeKey, target: Target) -> bool:
         """Tell whether a repeat still arrives within the key's window, and no stored error would only come back."""
-        ends = (row["unsure_since"] or row["claimed_at"]) + timedelta(seconds=once.window_s - target.timeout_s - _AGAIN_S)
-        answered = row["reason"] == "unknown outcome" and "status" in (row["detail"] or "")
-        return bool(now < ends and not (once.caches_errors and answered))
+        age = self._stopwatch.since_first(row["id"], row["unsure_since"] or row["claimed_at"])
+        if not 0 <= age < once.window_s - target.timeout_s - _AGAIN_S:
+            return False
+        return not (once.caches_errors and await self._tools.store.read(answered, row["id"], row["revision"]))
 
     async def _find(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:
-        value = action.input.model_validate(row["input"])
-        prepared = self._as_prepared(row, target)
-        try:
-            sighting: Sighting = await self._performer.look(action, value, prepared, target)
-        except NeedsReauthorization as error:
-            await self._write(row, began, "looked up", None, str(error))
-            return
-        horizon = self._horizon(row, action, target)
-        if isinstance(sighting, Absent) and began < horizon and row["reason"] != "exists already":
-            await self._tools.store.run(later, (row["id"], horizon))
-            return
-        await self._write(row, began, "looked up", sighting)
+        # Before the look: it proves nothing about what only shows up while it is made. Also where the tool said that it
+        # exists already: it knows of what its own lists do not show yet.
+        left = self._until_visible(row, action, target)
+        sighting = await self._sighting(row, action, target)
+        if isinstance(sighting, NeedsReauthorization):
+            await self._write(row, began, "looked up", None, str(sighting))
+        elif isinstance(sighting, Absent) and left > 0:
+            await self._tools.store.run(later, (row["id"], self._tools.clock.now() + timedelta(seconds=left)))
+        else:
+            stores_errors = isinstance(action.once, NativeKey) and action.once.caches_errors
+            await self._write(row, began, "looked up", sighting, new_key=stores_errors)
 
-    def _horizon(self, row: Row, action: Action[Any], target: Target) -> datetime:
-        """From when on absence proves anything: the deadline, the vendor's own time-out, and its lag."""
+    async def _sighting(self, row: Row, action: Action[Any], target: Target) -> Sighting | NeedsReauthorization:
+        """Look once. That our credentials are refused is given back, not raised."""
+        try:
+            value = action.input.model_validate(row["input"])
+            return await self._performer.look(action, value, self._as_prepared(row, target), target)
+        except NeedsReauthorization as error:
+            return error
+        except ValueError as error:  # another version of the connector wants another input
+            return CannotTell(f"{action.name} does not take the input of then any more: {error}")
+
+    def _until_visible(self, row: Row, action: Action[Any], target: Target) -> float:
+        """Give the seconds until absence proves anything: the deadline, the vendor's own time-out, and its lag are over."""
         declared = action.once.lag_s if isinstance(action.once, Marker) else 0.0
         lag = float(target.settings.get("lag_s") or declared)
         timeout = float(target.settings.get("server_timeout_s") or target.about.server_timeout_s)
-        deadline: datetime = row["deadline"]
-        return deadline + timedelta(seconds=timeout + lag)
+        return timeout + lag - self._stopwatch.since(row["id"], row["deadline"])
 
     def _as_prepared(self, row: Row, target: Target) -> Prepared:
         key = Key(idempotency_key(row["key"], row["revision"], self._tools.installation), row["marker"])
@@ -152,7 +225,15 @@ class Lookup:
         )
 
     async def _write(
-        self, row: Row, began: datetime, what: Any, outcome: Outcome | Sighting | None, detail: str | None = None
+        self,
+        row: Row,
+        began: datetime,
+        what: Any,
+        outcome: Outcome | Sighting | None,
+        detail: str | None = None,
+        *,
+        new_key: bool = False,
+        overdue: str | None = None,
     ) -> None:
         await self._receive(
             Receipt(
@@ -164,5 +245,12 @@ class Lookup:
                 outcome=outcome,
                 bytes_sent=False,
                 detail=detail,
+                new_key=new_key,
+                overdue=overdue,
             )
         )
+
+
+def _overdue(row: Row, accepted_s: float, said: str | None) -> str:
+    last = f" Asked last, it said: {said}." if said else ""
+    return f"the tool took it as its job {row['handle']} and has not ended it within {accepted_s / 60:.0f} minutes.{last}"

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Boolean, Connection, bindparam, delete, or_, select, update
 
-from lifecyclehub.dispatch.claim import expect
+from lifecyclehub.dispatch.claim import answered, expect
 from lifecyclehub.dispatch.prepared import FIELDS_SENT
+from lifecyclehub.errors import LostRace
 from lifecyclehub.messages import Done
 from lifecyclehub.ports import Ids
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import records, rows
-from lifecyclehub.store.things import Row, observed
+from lifecyclehub.store.things import TABLES, Row, observed
 from lifecyclehub.store.upsert import insert_all, insert_new, put_all
 
-_BUMP = (
-    update(tables.engagement).where(tables.engagement.c.id == bindparam("which")).values(version=tables.engagement.c.version + 1)
+_BUMP = Write(
+    update(tables.engagement)
+    .where(tables.engagement.c.id == bindparam("which"))
+    .values(
+        version=tables.engagement.c.version + 1, undecided=or_(tables.engagement.c.undecided, bindparam("due", type_=Boolean))
+    )
 )
-_INVOICE_DRAFTED = update(tables.invoice).where(tables.invoice.c.id == bindparam("which")).values(status="draft")
+_LOOK_AGAIN = Write(
+    update(tables.notice)
+    .where(
+        tables.notice.c.connection == bindparam("one"),
+        tables.notice.c.kind == bindparam("sort"),
+        tables.notice.c.record_id == bindparam("record"),
+        tables.notice.c.state == "ignored",
+        tables.notice.c.reason == "unlinked",
+    )
+    .values(state="open", holder=None, reason=None, detail=None, document=None, done_at=None, not_before=bindparam("now"))
+)
+_FORGET = Write(
+    delete(tables.mirror).where(
+        tables.mirror.c.connection == bindparam("one"),
+        tables.mirror.c.kind == bindparam("sort"),
+        tables.mirror.c.record_id == bindparam("record"),
+    )
+)
+_SAME_TURN = Query(
+    select(tables.effect.c.target, tables.effect.c.engagement).where(tables.ON_TARGET, tables.effect.c.state == "ready"),
+    tables.effect.c.target,
+)
+_INVOICE_DRAFTED = Write(update(tables.invoice).where(tables.invoice.c.id == bindparam("which")).values(status="draft"))
+
+Record = tuple[str, str, str]
 
 
 class Made:
@@ -34,44 +64,90 @@ class Made:
         self._events: list[Row] = []
         self._findings: list[Row] = []
         self._sent: dict[tuple[str, str, str, str], str] = {}
+        self._taken: set[tuple[str, str, str, str]] = set()  # fields that a tool has taken from us
         self._engagements: set[str] = set()
+        self._undecided: set[str] = set()
+        self._entered: set[str] = set()  # targets under which clients were entered
+        self._known: dict[Record, Row] = {}
+        self._overlooked: set[Record] = set()  # they were looked at while they were nobody's
+        self.linked: set[str] = set()  # effects whose record is one of our things now
+        self.renewed: dict[str, Row] = {}
+        self.gone: list[tuple[str, str]] = []  # connection and record of people whom a tool refused to assign to
 
-    def note(self, effect: Row, outcome: Done) -> None:
-        """Take in one done effect: its record is linked to our thing, which is made if need be."""
+    def renew(self, effect: Row) -> None:
+        """Note that an effect is to be rendered anew, under a new key: nothing was done under the old one."""
+        self.renewed[effect["id"]] = effect
+
+    def meet(self, told: Iterable[tuple[Row, Done]]) -> None:
+        """Read the links of the records that answers tell of."""
+        keys = {_record(effect, outcome) for effect, outcome in told if effect["creates"] and outcome.record_id}
+        self._known = {_key(row): row for row in records(self._conn, tables.link, keys, lock=True)}
+
+    def whose(self, effect: Row, outcome: Done) -> str | None:
+        """Say whose record this is when it is linked to another thing of ours already, None when it may be this effect's."""
+        key = _record(effect, outcome)
+        link = (self._links.get(key) or self._known.get(key)) if effect["creates"] and outcome.record_id else None
+        if link is None or link["thing"] is None:
+            return None
+        fills = self._fills(effect)
+        mine = effect["client"] if fills == "client" else effect["thing"]
+        if (link["thing_kind"], link["thing"]) == (fills, mine):
+            return None
+        found = rows(self._conn, TABLES[link["thing_kind"]], "id", {link["thing"]})
+        name = next((row.get("name") or row.get("title") or row.get("number") for row in found), None) or link["thing"]
+        record = outcome.url or link["address"] or outcome.record_id
+        return f"{record} belongs to the {link['thing_kind']} {name} already: a person must say which record is the one"
+
+    def note(self, effect: Row, outcome: Done, *, ours: bool = True) -> None:
+        """Take in one done effect: its record is linked to our thing, which is made if need be. `ours`: we wrote its values."""
         if effect["engagement"]:
             self._engagements.add(effect["engagement"])
+        if effect["action"] == "set_fields" and effect["target"]:
+            connection, kind, record = effect["target"].split("/", 2)
+            self._taken |= {(connection, kind, record, path) for path in (effect["input"] or {}).get("values", ())}
         if effect["creates"] is None or outcome.record_id is None:
             return
-        about = self._rules.abouts.get(effect["connector"] if "connector" in effect else effect["creates"].partition(".")[0])
-        kind = about.kind(effect["creates"]) if about else None
-        fills = kind.fills if kind else None
+        fills = self._fills(effect)
         thing = self._thing(effect, fills)
         effect["thing"] = thing
-        key = (effect["connection"], effect["creates"], outcome.record_id)
+        if fills == "client" and effect["target"]:
+            self._entered.add(effect["target"])
+        if thing is not None:
+            self.linked.add(effect["id"])
+            if effect["engagement"]:
+                self._undecided.add(effect["engagement"])
+        key = _record(effect, outcome)
+        known = self._known.get(key) or dict.fromkeys(("address", "version", "changed_at", "fetched_at", "deleted_at"))
+        if thing is not None and known["fetched_at"] is not None and key in self._known and known["thing"] is None:
+            self._overlooked.add(key)
+            known = {**known, "version": None, "changed_at": None}  # as if it had never been seen: the next look counts
         self._links[key] = {
             "connection": key[0],
             "kind": key[1],
             "record_id": key[2],
             "thing_kind": fills,
             "thing": thing,
-            "address": outcome.url,
-            "version": None,
-            "changed_at": None,
-            "fetched_at": None,
-            "deleted_at": None,
+            "address": outcome.url or known["address"],
             "merged_into": None,
+            **{name: known[name] for name in ("version", "changed_at", "fetched_at", "deleted_at")},
         }
-        for path, member in FIELDS_SENT.get(effect["action"], ()):
+        for path, member in FIELDS_SENT.get(effect["action"], ()) if ours else ():
             value = (effect["input"] or {}).get(member)
             if fills is not None and value is not None and path.startswith(fills):
                 self._sent[(*key, path)] = observed(value)
+
+    def _fills(self, effect: Row) -> str | None:
+        about = self._rules.abouts.get(effect["creates"].partition(".")[0])
+        kind = about.kind(effect["creates"]) if about else None
+        return kind.fills if kind else None
 
     def _thing(self, effect: Row, fills: str | None) -> str | None:
         match fills:
             case "project":
                 return self._project(effect)
             case "client":
-                return str(effect["client"])
+                client: str | None = effect["client"]
+                return client
             case "invoice":
                 self._drafted.append(effect["thing"])
                 self._event("invoice.drafted", "invoice", effect["thing"], effect)
@@ -129,20 +205,45 @@ class Made:
         )
 
     def write(self) -> None:
-        """Write it all; a link that the sweep made meanwhile is given to our thing."""
+        """Write it all; a link that the sweep made meanwhile is given to our thing. Raises LostRace."""
         conn = self._conn
-        linked = {(row["connection"], row["kind"], row["record_id"]): row for row in records(conn, tables.link, set(self._links))}
-        for key, known in linked.items():
-            mine = self._links[key]
-            kept: dict[str, Any] = {name: known[name] for name in ("version", "changed_at", "fetched_at", "deleted_at")}
-            self._links[key] = mine | kept | {"address": mine["address"] or known["address"]}
         known_projects = {row["id"] for row in rows(conn, tables.project, "id", {one["id"] for one in self._projects})}
         insert_all(conn, tables.project, [one for one in self._projects if one["id"] not in known_projects])
-        put_all(conn, tables.link, list(self._links.values()))
-        if self._drafted:
-            conn.execute(_INVOICE_DRAFTED, [{"which": one} for one in sorted(self._drafted)])
+        self._write_links()
+        self._look_again()
+        _INVOICE_DRAFTED.run(conn, [{"which": one} for one in sorted(self._drafted)])
         insert_new(conn, tables.event, self._events)
         insert_new(conn, tables.finding, self._findings)
         expect(conn, self._sent)
-        if self._engagements:
-            conn.execute(_BUMP, [{"which": one} for one in sorted(self._engagements)])
+        answered(conn, self._taken, self._now)
+        self._outdate()
+        _BUMP.run(conn, [{"which": one, "due": one in self._undecided} for one in sorted(self._engagements)])
+
+    def _outdate(self) -> None:
+        """Let what was prepared to enter the same client for another engagement be asked again whether that is still due."""
+        self._engagements |= {row["engagement"] for row in _SAME_TURN.each(self._conn, self._entered) if row["engagement"]}
+
+    def _look_again(self) -> None:
+        """What was seen of a record while it was nobody's is news for the thing that it belongs to now."""
+        overlooked = [{"one": one, "sort": kind, "record": record} for one, kind, record in sorted(self._overlooked)]
+        _FORGET.run(self._conn, overlooked)
+        _LOOK_AGAIN.run(self._conn, [{**one, "now": self._now} for one in overlooked])
+
+    def _write_links(self) -> None:
+        """Write links; where there are several writers, one that another gave to another thing meanwhile is looked at anew."""
+        new = [link for key, link in self._links.items() if key not in self._known]
+        if new and self._conn.dialect.name != "sqlite":
+            insert_new(self._conn, tables.link, new)
+            mine = {_key(link): link["thing"] for link in new}
+            for row in records(self._conn, tables.link, set(mine), lock=True):
+                if row["thing"] != mine[_key(row)]:
+                    raise LostRace("another worker linked this record at the same moment")
+        put_all(self._conn, tables.link, list(self._links.values()))
+
+
+def _record(effect: Row, outcome: Done) -> Record:
+    return (effect["connection"], effect["creates"], outcome.record_id or "")
+
+
+def _key(link: Row) -> Record:
+    return (link["connection"], link["kind"], link["record_id"])

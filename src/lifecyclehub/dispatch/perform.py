@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,8 @@ from lifecyclehub.connector import Action, NativeKey, Natural
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
 from lifecyclehub.dispatch.tools import Tools
-from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginHangs, PluginRaised, TryAgain
+from lifecyclehub.dispatch.upkeep import PutOff, put_off
+from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginHangs, PluginRaised, Spared, TryAgain
 from lifecyclehub.messages import (
     Absent,
     Accepted,
@@ -29,6 +31,7 @@ from lifecyclehub.messages import (
     Sighting,
     Unknown,
 )
+from lifecyclehub.ports import Clock
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.target import Target
@@ -43,10 +46,24 @@ _KEPT_REPLY = 2_000
 class Answer:
     """What a sending came to."""
 
-    outcome: Outcome | None
+    outcome: Outcome | Found | None
     bytes_sent: bool
     reply: Reply | None = None
     detail: str | None = None
+    spared: bool = False
+
+
+class Deadline:
+    """Until when something may be sent, by both clocks: a machine that slept may have stopped one, an admin put the other."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self.monotonic = clock.monotonic() + seconds
+        self._at = clock.now() + timedelta(seconds=seconds)
+
+    def left(self) -> float:
+        """Give the seconds that are left by the stricter clock."""
+        return min(self.monotonic - self._clock.monotonic(), (self._at - self._clock.now()).total_seconds())
 
 
 class Performer:
@@ -83,6 +100,10 @@ class Performer:
         except ConfigurationError as error:
             await self._park(prepared.effect, "connection", str(error))
             return False
+        if (wait := self._tools.client.breakers.wait_s(prepared.connection)) > 0:  # not even claimed: that is no attempt
+            until, why = self._tools.clock.now() + timedelta(seconds=wait), str(Spared(prepared.connection, wait))
+            await self._tools.store.run(put_off, PutOff(prepared.effect, prepared.epoch, until, why))
+            return False
         return await self._claim_and_send(prepared, action, value, request, target)
 
     async def _claim_and_send(
@@ -90,7 +111,7 @@ class Performer:
     ) -> bool:
         sending_s = min(request.timeout_s or target.timeout_s, target.timeout_s)
         # Taken before the claim is queued: however long the queue, what is sent is sent within the deadline on record.
-        deadline = self._tools.clock.monotonic() + sending_s
+        deadline = Deadline(self._tools.clock, sending_s)
         key_s = action.once.window_s - sending_s - _MARGIN_S if isinstance(action.once, NativeKey) else None
         claim = Claim(prepared=prepared, request=request, holder=self._tools.holder, sending_s=sending_s, key_s=key_s)
         claimed = await self._tools.store.run(self._claims, claim)
@@ -101,6 +122,7 @@ class Performer:
         began = self._tools.clock.now()
         twin = await self._twin(action, value, prepared, target) if action.adopts_twin else None
         answer = twin or await self._send(action, request, target, deadline)
+        stores_errors = isinstance(action.once, NativeKey) and action.once.caches_errors
         if action.verify_after and not twin and isinstance(answer.outcome, Done):
             answer = await self._verified(action, value, prepared, target, answer)
         await self._receive(
@@ -115,6 +137,8 @@ class Performer:
                 status=answer.reply.status if answer.reply else None,
                 reply=_text(answer.reply),
                 detail=answer.detail,
+                new_key=stores_errors and answer.bytes_sent,
+                spared=answer.spared,
             )
         )
         return False
@@ -130,8 +154,8 @@ class Performer:
                 return Answer(records[0], bytes_sent=False, detail="it was there already and is taken over")
             case Absent() | Found(()):
                 return None
-            case Found(records):
-                return Answer(Unknown(f"{len(records)} like it are there already"), bytes_sent=False)
+            case Found():
+                return Answer(sighting, bytes_sent=False)
             case CannotTell(reason):
                 return Answer(Retry(f"could not look whether it is there already: {reason}"), bytes_sent=False)
 
@@ -168,8 +192,8 @@ class Performer:
             return sighting
         return CannotTell(f"{action.name}.find gave {type(sighting).__name__}, which is no sighting")
 
-    async def _send(self, action: Action[Any], request: Request, target: Target, deadline: float) -> Answer:
-        if self._tools.clock.monotonic() > deadline - _MARGIN_S:
+    async def _send(self, action: Action[Any], request: Request, target: Target, deadline: Deadline) -> Answer:
+        if deadline.left() < _MARGIN_S:
             return Answer(Retry("the deadline passed before anything was sent", 0.0), bytes_sent=False)
         sent = False
 
@@ -178,7 +202,9 @@ class Performer:
             sent = True
 
         try:
-            reply = await self._tools.client.send(target, request, deadline_monotonic=deadline, on_sent=left)
+            reply = await self._tools.client.send(target, request, deadline_monotonic=deadline.monotonic, on_sent=left)
+        except Spared as error:
+            return Answer(Retry(error.reason, error.after), bytes_sent=False, spared=True)
         except TryAgain as error:
             nothing_done = not error.sent or isinstance(action.once, Natural)
             outcome: Outcome = Retry(error.reason, error.after) if nothing_done else Unknown(error.reason)
@@ -222,16 +248,21 @@ class Flow:
         self._running: set[asyncio.Task[None]] = set()
         self.stopping = False
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin as soon as there is room. What has not begun when the hub stops is left where it is: in the store."""
-        runner = asyncio.ensure_future(self._within(work))
+    def start(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None = None) -> None:
+        """Begin as soon as there is room. What has not begun when the hub stops is left where it is: in the store.
+
+        `left` is called then: a hub that only sleeps must not take it for begun when it wakes.
+        """
+        runner = asyncio.ensure_future(self._within(work, left))
         self._running.add(runner)
         runner.add_done_callback(self._running.discard)
 
-    async def _within(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _within(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None) -> None:
         async with self._gate:
             if self.stopping:
                 work.close()
+                if left is not None:
+                    left()
                 return
             try:
                 await work

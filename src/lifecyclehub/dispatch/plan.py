@@ -10,31 +10,49 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER, WAITING, Left, prepare
 from lifecyclehub.dispatch.claim import release_charges
+from lifecyclehub.dispatch.moves import Stood, allowed, swap, write
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.world import Effects, subject_of
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import ConfigurationError, LostRace
 from lifecyclehub.handoffs import Due, Handoff, PlannedEffect, marker
+from lifecyclehub.insight.findings import BRAKE, UNASSIGNED, unassigned_detail
+from lifecyclehub.insight.teammates import assigns
 from lifecyclehub.insight.view import Subject, View
 from lifecyclehub.insight.world import World
 from lifecyclehub.mapping import Undecided
 from lifecyclehub.ports import Ids
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import State
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all, insert_new
 
 _effect = tables.effect
-_COLUMNS = ("state", "reason", "detail", "connection", "target", "creates", "done_at", "not_before", "cause_kind", "cause")
-_MOVE = (
-    update(_effect)
-    .where(_effect.c.id == bindparam("which"), or_(*(_effect.c.state == one for one in (*WAITING, "cancelled"))))
-    .values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
+_COLUMNS = (
+    "state",
+    "reason",
+    "detail",
+    "connection",
+    "target",
+    "creates",
+    "done_at",
+    "not_before",
+    "cause_kind",
+    "cause",
+    "applied_set",
 )
+_MOVE = swap(*_COLUMNS)
+_finding = tables.finding
+_ABOUT = Query(
+    select(_finding.c.id, _finding.c.about).where(_finding.c.kind == "withheld", _finding.c.subject_kind == bindparam("sort")),
+    _finding.c.subject,
+)
+_FORGET = Write(delete(_finding).where(_finding.c.id == bindparam("which")))
 _KINDS = ("deal", "project", "ticket")
 _WITHHELD = ("before-go-live", "baseline", "undecided", "mapping")
 
@@ -46,7 +64,7 @@ class Planner:
         self._conn, self._rules, self._world, self._ids, self._now = conn, rules, world, ids, now
         self._new: dict[str, Row] = {}
         self._needs: list[Row] = []
-        self._moved: dict[str, Row] = {}
+        self._moved: dict[str, tuple[Row, Stood]] = {}
         self._findings: list[Row] = []
         self._views: dict[str, View] = {}
 
@@ -54,6 +72,8 @@ class Planner:
 
     def decide(self, states: Iterable[State]) -> list[Prepared]:
         """Plan what is due for every subject of some engagements, cancel what no longer is, and advance what waits."""
+        states = list(states)
+        self.expect_owners(states)
         prepared: list[Prepared] = []
         for state in states:
             for kind in _KINDS:
@@ -62,6 +82,11 @@ class Planner:
                         self._subject(Subject(kind, thing, state))
             prepared += self.advance(state, [row for row in state.effects.values() if row["state"] in WAITING])
         return prepared
+
+    def expect_owners(self, states: Iterable[State]) -> None:
+        """Note who owns what in these engagements: their records are read at once if one of them is asked for."""
+        for state in states:
+            self._world.teammates.expect((*state.deals, *state.projects, *state.tickets))
 
     def decide_clients(self, states: Iterable[State]) -> list[Prepared]:
         """The same for handoffs that are per client."""
@@ -78,7 +103,7 @@ class Planner:
             return
         view = self._view(subject)
         for handoff in handoffs:
-            verdict = handoff.due(view.base, self._world.go_live(handoff.id))
+            verdict = view.due(handoff, self._world.go_live(handoff.id))
             if isinstance(verdict, Due):
                 self._plan(handoff, subject, view, verdict.at)
             elif isinstance(verdict, Undecided):
@@ -106,7 +131,7 @@ class Planner:
             if row is None:
                 self._add(one, subject, at)
             elif row["state"] == "cancelled" and row["reason"] != BY_A_PERSON:
-                row |= {"cause_kind": subject.kind, "cause": subject.id}
+                row |= {"cause_kind": subject.kind, "cause": subject.id, "applied_set": self._rules.version}
                 self._move(row, Left("planned"))
 
     def _acting(self, view: View) -> Any:
@@ -159,7 +184,7 @@ class Planner:
             "not_before": None,
         }
         row["needed"] = [state.effects[after]["id"] for after in planned.after if after in state.effects]
-        row["body"] = row["input"] = None
+        row |= dict.fromkeys(("body", "input", "record_id", "address", "unsure_since"))
         state.effects[key] = row
         self._new[row["id"]] = row
         self._needs += [{"effect": row["id"], "needed": one} for one in row["needed"]]
@@ -200,6 +225,7 @@ class Planner:
                 else Left("cancelled", "gone", "what it was for is not there any more")
             )
             if isinstance(ready, Left):
+                self._brake(row, ready)
                 self._move(row, _not_hidden(row, ready))
             else:
                 prepared.append(self._ready(row, ready))
@@ -207,55 +233,105 @@ class Planner:
 
     def _ready(self, row: Row, ready: Prepared) -> Prepared:
         action = self._rules.action(ready.connector, ready.action)
-        target = None
-        if action is not None and action.target is not None and action.target_field is not None:
-            record = ready.input.get(action.target_field)
-            target = f"{ready.connection}/{action.target}/{record}" if record else None
+        target = self._target(row, ready, action)
+        self._unassigned(row, ready)
         if row["state"] != "ready" or row["target"] != target:
             row["target"] = target
             self._move(row, Left("ready"))
         return ready if ready.target == target else _with_target(ready, target)
 
+    def _brake(self, row: Row, left: Left) -> None:
+        """Say that the brake stopped something; the finding goes when a person has answered."""
+        if left.state != "parked" or left.reason != BRAKE:
+            return
+        self._findings.append(
+            {
+                "id": self._ids.new("fin"),
+                "kind": BRAKE,
+                "subject_kind": row["subject_kind"],
+                "subject": row["subject"],
+                "about": row["key"],
+                "detail": left.detail,
+                "facts": {"effect": row["id"], "handoff": row["handoff"]},
+                "at": self._now,
+            }
+        )
+
+    def _unassigned(self, row: Row, ready: Prepared) -> None:
+        """Say that an owner is nobody in the acting tool: what is theirs is made without an assignee, not left undone."""
+        owner = ready.input.get("owner")
+        if ready.frozen is not None or owner is None or owner["record"] is not None:
+            return
+        if not assigns(self._rules.abouts.get(ready.connector)):
+            return  # a tool that assigns by address, or not at all
+        tool = self._world.connections[ready.connection]["name"]
+        self._findings.append(
+            {
+                "id": self._ids.new("fin"),
+                "kind": UNASSIGNED,
+                "subject_kind": "teammate",
+                "subject": f"{ready.connection}/{owner['email']}",
+                "about": owner["email"],
+                "detail": unassigned_detail(owner["email"], tool),
+                "facts": {"email": owner["email"], "connection": tool, "effect": row["id"]},
+                "at": self._now,
+            }
+        )
+
+    def _target(self, row: Row, ready: Prepared, action: Any) -> str | None:
+        """Name the record in whose order it is sent. Two engagements never make the record of one client at the same time."""
+        if action is None:
+            return None
+        if action.target is not None and action.target_field is not None:
+            record = ready.input.get(action.target_field)
+            return f"{ready.connection}/{action.target}/{record}" if record else None
+        about = self._rules.abouts.get(ready.connector)
+        kind = about.kind(action.creates) if about is not None and action.creates is not None else None
+        of_client = kind is not None and kind.fills == "client" and row["client"] is not None
+        return f"{ready.connection}/{action.creates}/of {row['client']}" if of_client else None
+
     def _move(self, row: Row, left: Left) -> None:
         if (row["state"], row["reason"], row["detail"]) == (left.state, left.reason, left.detail):
             return
+        before = self._moved.get(row["id"])
+        if before is not None and not allowed(before[1].state, left.state):  # two moves, such as wanted again and held
+            write(self._conn, _MOVE, _COLUMNS, [self._moved.pop(row["id"])])
+        stood = Stood.of(row)
         row |= {"state": left.state, "reason": left.reason, "detail": left.detail}
         if left.state == "done":
             row["done_at"] = self._now
         if left.state == "cancelled" and row["action"] == "create_draft_invoice" and row["thing"] is not None:
             self._give_back(row)
         if row["id"] not in self._new:
-            self._moved[row["id"]] = row
+            self._moved.setdefault(row["id"], (row, stood))
 
     def _give_back(self, row: Row) -> None:
         """Free the charges of a draft that will not be made; if it is wanted again, it is rendered anew."""
-        anew = {"thing": None, "body": None, "input": None, "revision": row["revision"] + 1}
+        anew = {"thing": None, "body": None, "input": None, "revision": row["revision"] + 1, "applied_set": self._rules.version}
         still_so = (_effect.c.id == row["id"]) & (_effect.c.epoch == row["epoch"]) & _effect.c.state.in_(WAITING)
-        if self._conn.execute(update(_effect).where(still_so).values(**anew)).rowcount:
-            release_charges(self._conn, row["thing"])
-            row |= anew
+        if not self._conn.execute(update(_effect).where(still_so).values(**anew)).rowcount:
+            raise LostRace("another worker moved an effect at the same moment")
+        release_charges(self._conn, row["thing"])
+        row |= anew
 
     def write(self) -> None:
-        """Write new and moved effects. A key that another worker planned meanwhile stays as that one planned it."""
+        """Write new and moved effects. Raises LostRace when another worker moved one of them meanwhile."""
         stored = [{name: row[name] for name in _NEW_COLUMNS} for row in self._new.values()]
         insert_all(self._conn, _effect, stored)
         insert_all(self._conn, tables.need, self._needs)
-        if self._moved:
-            moves = [{"which": row["id"], **{f"new_{name}": row[name] for name in _COLUMNS}} for row in self._moved.values()]
-            self._conn.execute(_MOVE, moves)
+        write(self._conn, _MOVE, _COLUMNS, list(self._moved.values()))
         insert_new(self._conn, tables.finding, self._findings)
         if self._new:
             self._forget_withheld()
 
     def _forget_withheld(self) -> None:
         """What acts now is not withheld any more."""
-        finding = tables.finding
-        subjects = sorted({row["cause"] for row in self._new.values()})
         gone = {f"{row['handoff']}: {code}" for row in self._new.values() for code in _WITHHELD}
-        kinds = sorted({row["cause_kind"] for row in self._new.values()})  # without them the index ends at the kind
-        withheld = (finding.c.kind == "withheld") & finding.c.subject_kind.in_(kinds) & finding.c.subject.in_(subjects)
-        statement = delete(finding).where(withheld)
-        self._conn.execute(statement.where(finding.c.about.in_(sorted(gone))))
+        subjects: dict[str, set[str]] = {}
+        for row in self._new.values():
+            subjects.setdefault(row["cause_kind"], set()).add(row["cause"])
+        found = [row for kind, wanted in subjects.items() for row in _ABOUT.each(self._conn, wanted, sort=kind)]
+        _FORGET.run(self._conn, [{"which": row["id"]} for row in found if row["about"] in gone])
 
 
 _LATER = (  # written by claims and receipts
@@ -274,7 +350,7 @@ _NEW_COLUMNS = [column.name for column in _effect.columns if column.name not in 
 
 def _not_hidden(row: Row, left: Left) -> Left:
     """Never cancel what may have been done already: that is a person's to say."""
-    if left.state != "cancelled" or row.get("unsure_since") is None:
+    if left.state != "cancelled" or row["unsure_since"] is None:
         return left
     return Left("parked", "in doubt", f"it is not wanted any more ({left.detail}), but it may have been done already")
 
@@ -285,6 +361,7 @@ def _with_target(ready: Prepared, target: str | None) -> Prepared:
 
 def advance_effects(planner: Planner, effects: Effects, ids: Sequence[str]) -> list[list[Prepared]]:
     """Advance effects by id; gives, for each, what may be sent now."""
+    planner.expect_owners(effects.states.values())
     return [_advance_on(planner, *found) if (found := effects.row(one)) is not None else [] for one in ids]
 
 

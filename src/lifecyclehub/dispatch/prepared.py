@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from lifecyclehub.messages import Key, Outcome, Request, Sighting
@@ -56,7 +56,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What came of one sending, look-up or check. `outcome` None: the connection must be renewed first."""
+    """What came of one sending, look-up or check. `outcome` None: the connection must be renewed first.
+
+    `new_key`: if it is sent again, then under a new key, because under this one the vendor only repeats its stored error.
+    `overdue`: why a job that is still only accepted is a person's question now, None while it is in time.
+    """
 
     effect: str
     epoch: int
@@ -68,7 +72,9 @@ class Receipt:
     status: int | None = None
     reply: str | None = None
     detail: str | None = None
-    horizon: timedelta = timedelta(0)
+    new_key: bool = False
+    overdue: str | None = None
+    spared: bool = False  # it was not even tried: the tool fails too often just now
 
 
 FIELDS_SENT: dict[str, tuple[tuple[str, str], ...]] = {

@@ -1,21 +1,27 @@
 """Step 8, the receipt: what came of a sending, a look-up or a check is committed at once, whatever it is.
 
-Attempts are append-only. A late answer is always stored; it settles an effect in doubt, or becomes a *double* finding.
+Attempts are append-only. A late answer is always stored: it settles its effect, or becomes a *double* finding. An effect
+that was put back after a sending of which nothing more was heard is settled by the answer of just that sending, as long as
+nothing was sent since: what the tool made must not be made again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, literal, select, update
 
+from lifecyclehub.dispatch.claim import release_charges
 from lifecyclehub.dispatch.made import Made
+from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Receipt
 from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Found, Refused, Retry, Unknown
 from lifecyclehub.ports import Clock, Ids, Randomness
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import rows
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all
@@ -36,38 +42,77 @@ _COLUMNS = (
     "thing",
     "unsure_since",
 )
-_WRITE = update(_effect).where(_effect.c.id == bindparam("which")).values(**{name: bindparam(f"new_{name}") for name in _COLUMNS})
-_HELD_FOR = select(tables.notice.c.id, tables.notice.c.reason).where(
-    tables.HELD_NOTICE, tables.notice.c.reason.in_(bindparam("reasons", expanding=True))
+_WRITE = swap(*_COLUMNS)
+_RENEW = update(_effect).where(_effect.c.id == bindparam("which")).values(revision=bindparam("next"), body=None, input=None)
+_HELD_FOR = Query(select(tables.notice.c.id, tables.notice.c.reason).where(tables.HELD_NOTICE), tables.notice.c.reason)
+_OPEN = Write(
+    update(tables.notice)
+    .where(tables.notice.c.id == bindparam("which"))
+    .values(state="open", holder=None, reason=None, detail=None)
 )
-_OPEN = update(tables.notice).where(tables.notice.c.id == bindparam("which")).values(state="open", reason=None, detail=None)
+_NEXT = Query(
+    select(_effect.c.target, _effect.c.id).where(tables.ON_TARGET, _effect.c.state == "ready").order_by(_effect.c.id),
+    _effect.c.target,
+)
+_link = tables.link
+_GONE = (
+    update(_link)
+    .where(_link.c.connection == bindparam("of"), _link.c.record_id == bindparam("who"), _link.c.thing_kind == "teammate")
+    .values(deleted_at=bindparam("now"))
+)
 _CHECK_AGAIN_S = (1.0, 2.0, 5.0, 15.0, 60.0)
+_UNCERTAIN = ("in flight", "in doubt")
+_PUT_BACK = ("ready", "held", "parked")
+"""Where an effect may stand that nothing was sent of since its last answer, or since its absence seemed proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What follows from a receipt: effects to be advanced, and the engagement or client that is to be decided anew."""
+
+    woken: list[str] = field(default_factory=list)
+    engagement: str | None = None
+    client: str | None = None
 
 
 class WriteReceipts:
-    """The operation of step 8. Gives, for each receipt, the effects that may go on because of it."""
+    """The operation of step 8. Gives, for each receipt, what follows from it."""
 
     def __init__(self, rules: Rules, ids: Ids, clock: Clock, randomness: Randomness) -> None:
         self._rules, self._ids, self._clock, self._randomness = rules, ids, clock, randomness
 
-    def __call__(self, conn: Connection, receipts: Sequence[Receipt]) -> list[list[str]]:
-        """Write attempts, states, links and things; give the ids of effects that are to be advanced."""
+    def __call__(self, conn: Connection, receipts: Sequence[Receipt]) -> list[Aftermath]:
+        """Write attempts, states, links and things; give what is to be advanced and decided."""
         now = self._clock.now()
         effects = {row["id"]: row for row in rows(conn, _effect, "id", {one.effect for one in receipts}, lock=True)}
+        stood = {effect: Stood.of(row) for effect, row in effects.items()}
         insert_all(conn, tables.attempt, [self._attempt(one, now) for one in receipts if one.effect in effects])
         made = Made(conn, self._rules, self._ids, now)
+        made.meet((effects[one.effect], done) for one in receipts if one.effect in effects for done in _told(one))
         changed: dict[str, Row] = {}
         for one in receipts:
             row = effects.get(one.effect)
             if row is not None and self._apply(one, row, made, now):
                 changed[row["id"]] = row
+                if one.new_key and row["state"] == "ready" and row["unsure_since"] is None and row["body"] is not None:
+                    made.renew(row)
         made.write()
-        if changed:
-            conn.execute(
-                _WRITE, [{"which": row["id"], **{f"new_{name}": row[name] for name in _COLUMNS}} for row in changed.values()]
-            )
+        write(conn, _WRITE, _COLUMNS, [(row, stood[effect]) for effect, row in changed.items()])
+        self._renew(conn, made, now)
         woken = self._woken(conn, changed)
-        return [woken.get(one.effect, []) for one in receipts]
+        linked = {row["id"]: row for row in changed.values() if row["id"] in made.linked}
+        return [_aftermath(woken.get(one.effect, []), linked.get(one.effect)) for one in receipts]
+
+    @staticmethod
+    def _renew(conn: Connection, made: Made, now: datetime) -> None:
+        """Let be rendered anew what was certainly not done; forget the people whom tools refused to assign to."""
+        for row in made.renewed.values():
+            if row["action"] == "create_draft_invoice" and row["thing"] is not None:
+                release_charges(conn, row["thing"])
+                conn.execute(update(_effect).where(_effect.c.id == row["id"]).values(thing=None))
+            conn.execute(_RENEW, {"which": row["id"], "next": row["revision"] + 1})
+        if made.gone:
+            conn.execute(_GONE, [{"of": connection, "who": record, "now": now} for connection, record in made.gone])
 
     def _attempt(self, one: Receipt, now: datetime) -> Row:
         outcome = type(one.outcome).__name__ if one.outcome is not None else "NeedsReauthorization"
@@ -90,21 +135,37 @@ class WriteReceipts:
     def _apply(self, one: Receipt, row: Row, made: Made, now: datetime) -> bool:
         """Move the effect as its state and the outcome say. False when the answer changes nothing."""
         outcome = one.outcome
-        if row["state"] not in ("in flight", "in doubt"):
-            if isinstance(outcome, Done) and row["record_id"] != outcome.record_id:
-                made.double(row, outcome)
-            return False
-        if one.epoch != row["epoch"] and not isinstance(outcome, Done):
+        if isinstance(outcome, Found) and len(outcome.records) == 1:
+            outcome = outcome.records[0]
+        present = one.epoch == row["epoch"] and one.revision == row["revision"]  # nothing was sent or rendered since
+        if isinstance(outcome, Done):
+            return self._told_done(one, outcome, row, made, now, present=present)
+        if not present or not _concerns(one, row):
             return False  # an older sending's failure says nothing about the present one
         self._move(one, row, made, now)
         return True
 
+    def _told_done(self, one: Receipt, outcome: Done, row: Row, made: Made, now: datetime, *, present: bool) -> bool:
+        """Somebody says that it was done: that settles it, unless another record was taken for it, or a person moved on."""
+        named = one.what == "by a person" and row["state"] == "parked"
+        settles = row["state"] in _UNCERTAIN or (present and row["state"] in _PUT_BACK and row["record_id"] is None)
+        if named or settles:
+            self._done(one, row, outcome, made, now)
+            return True
+        if row["record_id"] == outcome.record_id:
+            return False
+        made.double(row, outcome)
+        if row["record_id"] is not None or outcome.record_id is None:
+            return False
+        row |= {"record_id": outcome.record_id, "address": outcome.url}  # it is not sent again without a person's word
+        return True
+
     def _move(self, one: Receipt, row: Row, made: Made, now: datetime) -> None:
         match one.outcome:
-            case Done() as outcome:
-                self._done(row, outcome, made, now)
             case Found(records):
-                self._found(row, records, made, now)
+                self._several(row, records)
+            case Accepted(handle) if one.overdue:
+                row |= {"state": "parked", "reason": "not finished", "detail": one.overdue, "handle": handle, "not_before": None}
             case Accepted(handle):
                 row |= {  # also when it was in doubt meanwhile: from now on it is asked after, never looked up
                     "state": "in flight",
@@ -113,10 +174,13 @@ class WriteReceipts:
                     "not_before": now + timedelta(seconds=self._check_after(row)),
                     "attempts": row["attempts"] + 1,
                 }
-            case None:
-                self._barred(one, row, now)
+            case Retry(reason, after) if one.spared and row["state"] == "in flight":
+                until = now + timedelta(seconds=after or 0.0)
+                row |= {"state": "ready", "reason": "spared", "detail": reason, "not_before": until}
+            case Refused() | Retry() | Unknown() | Absent() | CannotTell() as outcome:
+                self._not_done(outcome, row, made, now)
             case _:
-                self._not_done(one.outcome, row, now)
+                self._barred(one, row, now)
 
     def _barred(self, one: Receipt, row: Row, now: datetime) -> None:
         """Our credentials are refused: what was not done is held; what may have been done stays uncertain, and is asked after."""
@@ -131,8 +195,10 @@ class WriteReceipts:
         else:
             row |= {"state": "held", "reason": "connection", "detail": one.detail, "not_before": None}
 
-    def _not_done(self, outcome: Refused | Retry | Unknown | Absent | CannotTell, row: Row, now: datetime) -> None:
+    def _not_done(self, outcome: Refused | Retry | Unknown | Absent | CannotTell, row: Row, made: Made, now: datetime) -> None:
         match outcome:
+            case Refused(reason, owner=True) if _assignee(row) is not None:
+                self._unassign(row, reason, made, now)
             case Refused(reason, exists):
                 self._refused(row, reason, exists=exists, now=now)
             case Retry(reason, after):
@@ -140,6 +206,7 @@ class WriteReceipts:
             case Unknown(reason):
                 row |= {"state": "in doubt", "reason": "unknown outcome", "detail": reason, "not_before": now}
                 row["unsure_since"] = row["unsure_since"] or row["claimed_at"]
+                row["first_failed_at"] = row["first_failed_at"] or now
             case Absent():
                 self._absent(row, now)
             case CannotTell(reason):
@@ -148,10 +215,16 @@ class WriteReceipts:
     def _check_after(self, row: Row) -> float:
         return _CHECK_AGAIN_S[min(row["attempts"], len(_CHECK_AGAIN_S) - 1)]
 
-    def _done(self, row: Row, outcome: Done, made: Made, now: datetime) -> None:
+    @staticmethod
+    def _done(one: Receipt, row: Row, outcome: Done, made: Made, now: datetime) -> None:
+        other = None if one.what == "by a person" else made.whose(row, outcome)
+        if other is not None:  # a person's word may move a link; a look-up or a tool's answer may not
+            row |= {"state": "parked", "reason": "linked elsewhere", "detail": other, "not_before": None}
+            return
+        ours = one.what != "by a person" and not (one.what == "looked up" and row["state"] == "in flight")
         row |= {"state": "done", "reason": None, "detail": None, "not_before": None, "done_at": now}
         row |= {"record_id": outcome.record_id, "address": outcome.url}
-        made.note(row, outcome)
+        made.note(row, outcome, ours=ours)
 
     @staticmethod
     def _refused(row: Row, reason: str, *, exists: bool, now: datetime) -> None:
@@ -159,6 +232,16 @@ class WriteReceipts:
             row |= {"state": "in doubt", "reason": "exists already", "detail": reason, "not_before": now}
         else:
             row |= {"state": "parked", "reason": "refused", "detail": reason, "not_before": None}
+
+    @staticmethod
+    def _unassign(row: Row, reason: str, made: Made, now: datetime) -> None:
+        """The tool itself says that the owner is nobody there (any more): nothing was done, and it is made without one.
+
+        Only a fresh look that shows this person there makes them one to assign to again.
+        """
+        made.gone.append((row["connection"], _assignee(row) or ""))
+        made.renew(row)
+        row |= {"state": "ready", "reason": "owner refused", "detail": reason, "not_before": now}
 
     def _again(self, row: Row, reason: str, after: float | None, now: datetime) -> None:
         first = row["first_failed_at"] or now
@@ -169,11 +252,9 @@ class WriteReceipts:
         else:
             row |= {"state": "ready", "reason": "retry", "not_before": when}
 
-    def _found(self, row: Row, records: tuple[Done, ...], made: Made, now: datetime) -> None:
-        if len(records) == 1:
-            self._done(row, records[0], made, now)
-            return
-        names = ", ".join(str(one.url or one.record_id) for one in records)
+    @staticmethod
+    def _several(row: Row, records: tuple[Done, ...]) -> None:
+        names = ", ".join(str(one.url or one.record_id) for one in records) or "none of them can be named"
         row |= {
             "state": "parked",
             "reason": "several found",
@@ -184,8 +265,13 @@ class WriteReceipts:
     def _absent(self, row: Row, now: datetime) -> None:
         if row["reason"] == "exists already":
             row |= {"state": "parked", "reason": "refused", "not_before": None}
-        else:  # proven: nothing was done
-            row |= {"state": "ready", "reason": "absence proven", "not_before": now, "unsure_since": None}
+        elif row["handle"] is not None:  # the tool took the job, and may still be at it
+            row |= {"state": "parked", "reason": "not finished", "not_before": None}
+        else:  # proven: nothing was done. Sent again by the usual schedule, for a tool that fails each time
+            self._again(row, row["detail"] or "it was not done", None, now)
+            row["unsure_since"] = None
+            if row["state"] == "ready":
+                row["reason"] = "absence proven"
 
     def _cannot_tell(self, row: Row, reason: str, now: datetime) -> None:
         first = row["first_failed_at"] or now
@@ -207,30 +293,56 @@ class WriteReceipts:
             row["target"]: one for one, row in changed.items() if row["target"] and row["state"] != "in flight"
         }
         if free:
-            statement = (
-                select(_effect.c.target, _effect.c.id)
-                .where(tables.ON_TARGET, _effect.c.target.in_(sorted(free)), _effect.c.state == "ready")
-                .order_by(_effect.c.id)
-            )
             seen: set[str] = set()
-            for target, effect in conn.execute(statement):
-                if target not in seen:
-                    seen.add(target)
-                    woken[free[target]].append(effect)
+            for row in _NEXT.each(conn, free):
+                if row["target"] not in seen:
+                    seen.add(row["target"])
+                    woken[free[row["target"]]].append(row["id"])
         for one, row in changed.items():
-            if row["state"] == "ready" and row["not_before"] is not None and row["reason"] == "absence proven":
+            if row["state"] == "ready" and row["reason"] == "owner refused":
                 woken[one].append(one)
         return woken
+
+
+def _assignee(row: Row) -> str | None:
+    """Give the record of the person whom an effect is to be assigned to."""
+    owner = (row["input"] or {}).get("owner")
+    record = owner.get("record") if isinstance(owner, dict) else None
+    return str(record) if record else None
+
+
+def _told(one: Receipt) -> tuple[Done, ...]:
+    """Give the one record that a receipt tells of."""
+    if isinstance(one.outcome, Found):
+        return one.outcome.records if len(one.outcome.records) == 1 else ()
+    return (one.outcome,) if isinstance(one.outcome, Done) else ()
+
+
+def _concerns(one: Receipt, row: Row) -> bool:
+    """Tell whether an answer that tells of no record may move an effect that stands where this one does."""
+    outcome = one.outcome
+    if isinstance(outcome, Accepted):  # the tool will do it, whatever was thought meanwhile
+        return row["state"] in (*_UNCERTAIN, "ready", "held")
+    if isinstance(outcome, Found | Absent | CannotTell):
+        return bool(row["state"] == "in doubt")
+    if row["state"] == "in flight" and row["handle"] is not None:
+        return one.what == "checked"  # a look-up that began before it was accepted
+    return row["state"] in _UNCERTAIN
+
+
+def _aftermath(woken: list[str], linked: Row | None) -> Aftermath:
+    if linked is None:
+        return Aftermath(woken)
+    return Aftermath(woken, linked["engagement"], linked["client"])
 
 
 def open_held(conn: Connection, effects: Sequence[str]) -> list[list[str]]:
     """Open the notices that waited for creates that are settled or parked now; give, for each create, their ids."""
     reasons = {f"waiting({effect})": effect for effect in effects}
     opened: dict[str, list[str]] = {}
-    for notice, reason in conn.execute(_HELD_FOR, {"reasons": sorted(reasons)}):
-        opened.setdefault(reasons[reason], []).append(notice)
-    if opened:
-        conn.execute(_OPEN, [{"which": one} for held in opened.values() for one in held])
+    for row in _HELD_FOR.each(conn, reasons):
+        opened.setdefault(reasons[row["reason"]], []).append(row["id"])
+    _OPEN.run(conn, [{"which": one} for held in opened.values() for one in held])
     return [opened.get(effect, []) for effect in effects]
 
 
@@ -245,6 +357,5 @@ def open_settled(conn: Connection, items: Sequence[None]) -> list[list[str]]:
     uncertain = select(literal("waiting(") + effect.c.id + ")").where(tables.UNCERTAIN_EFFECT)
     waits = notice.c.reason.startswith("waiting(") & notice.c.reason.not_in(uncertain)
     ids = sorted(conn.execute(select(notice.c.id).where(tables.HELD_NOTICE, waits)).scalars())
-    if ids:
-        conn.execute(_OPEN, [{"which": one} for one in ids])
+    _OPEN.run(conn, [{"which": one} for one in ids])
     return [ids for _ in items]

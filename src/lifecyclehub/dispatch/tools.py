@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, or_, select, update
 
 from lifecyclehub.ports import Clock, Ids, Randomness
 from lifecyclehub.registry.registry import Registry
@@ -14,6 +15,14 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.writer import Store, as_operation
 from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The store was put back at `at` to what it was at `since`: what happened between is forgotten, and happened all the same."""
+
+    since: datetime
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,7 @@ class Tools:
     holder: str
     installation: str
     targets: Callable[[str], Awaitable[Target]]
+    restored: Callable[[], Restored | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +48,23 @@ class Pause:
 
     connection: str
     reason: str
+    began: datetime | None = None  # when the call that was refused began
 
 
-def _pause(conn: Connection, item: Pause) -> None:
-    """Pause a connection, and let every hub notice, so that none calls that tool in vain."""
+def _pause(conn: Connection, item: Pause) -> bool:
+    """Pause a connection, and let every hub notice, so that none calls that tool in vain. Tells whether it is paused.
+
+    A call that began before the credentials were renewed was refused with the old ones: that says nothing now.
+    """
     table, installation = tables.connection, tables.installation
-    statement = update(table).where(table.c.id == item.connection, table.c.state != "paused")
+    mine = table.c.id == item.connection
+    statement = update(table).where(mine, table.c.state != "paused")
+    if item.began is not None:
+        statement = statement.where(or_(table.c.active_since.is_(None), table.c.active_since <= item.began))
     if conn.execute(statement.values(state="paused", reason=item.reason[:500])).rowcount:
         conn.execute(update(installation).values(configured=installation.c.configured + 1))
+        return True
+    return conn.execute(select(table.c.state).where(mine)).scalar() == "paused"
 
 
 pause = as_operation(_pause)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
-from lifecyclehub.dispatch.advance import BY_A_PERSON
+from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER
 from lifecyclehub.dispatch.claim import release_charges
+from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.plan import Planner, advance_effects
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.world import Effects
+from lifecyclehub.insight.findings import BRAKE
 from lifecyclehub.insight.world import read_world
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
+from lifecyclehub.store.leases import living
+from lifecyclehub.store.state import rows
+from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all
 
 _effect = tables.effect
+_PRESENT_SET = select(tables.installation.c.applied_set)
 ADMIN_PARKABLE = ("planned", "held", "ready")
+_ASIDE_COLUMNS = ("state", "reason", "detail", "not_before")
+_ASIDE = swap(*_ASIDE_COLUMNS)
 
 
 class Advance:
@@ -52,24 +59,25 @@ class Parking:
 
 def park(conn: Connection, items: Sequence[Parking]) -> list[bool]:
     """Park effects that are not in flight, done or cancelled. False where that cannot be."""
-    parked = []
-    for item in items:
-        allowed = _effect.c.state.in_((*ADMIN_PARKABLE, "in doubt"))
-        values = {"state": "parked", "reason": item.reason, "detail": item.detail, "not_before": None}
-        done = conn.execute(update(_effect).where(_effect.c.id == item.effect, allowed).values(**values))
-        parked.append(bool(done.rowcount))
-    return parked
+    return _aside(conn, items, "parked", (*ADMIN_PARKABLE, "in doubt"))
 
 
 def hold(conn: Connection, items: Sequence[Parking]) -> list[bool]:
     """Hold effects that nobody sends yet; they are looked at again when the hub starts. False where that cannot be."""
-    held = []
-    for item in items:
-        allowed = _effect.c.state.in_(ADMIN_PARKABLE)
-        values = {"state": "held", "reason": item.reason, "detail": item.detail, "not_before": None}
-        done = conn.execute(update(_effect).where(_effect.c.id == item.effect, allowed).values(**values))
-        held.append(bool(done.rowcount))
-    return held
+    return _aside(conn, items, "held", ADMIN_PARKABLE)
+
+
+def _aside(conn: Connection, items: Sequence[Parking], state: str, takes: Collection[str]) -> list[bool]:
+    effects = {row["id"]: row for row in rows(conn, _effect, "id", {one.effect for one in items}, lock=True)}
+    moved: list[tuple[Row, Stood]] = []
+    for one in items:
+        row = effects.get(one.effect)
+        if row is not None and row["state"] in takes:
+            moved.append((row, Stood.of(row)))
+            row |= {"state": state, "reason": one.reason, "detail": one.detail, "not_before": None}
+    write(conn, _ASIDE, _ASIDE_COLUMNS, moved)
+    aside = {row["id"] for row, _ in moved}
+    return [one.effect in aside for one in items]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,39 +93,58 @@ class Answered:
 
 
 def answer(conn: Connection, items: Sequence[Answered]) -> list[str]:
-    """Move parked effects as a person says. Gives their new state; "" where the effect is not parked.
+    """Move parked effects as a person says. Gives their state; "" where the effect is not parked.
 
     *Anew* is a new revision: its body is rendered again, from present values with the newest mapping. Charges that the
-    old revision had reserved are free again.
+    old revision had reserved are free again. *Is* leaves it parked until the receipt of that answer links the record.
     """
     results = []
     for item in items:
-        row = conn.execute(select(_effect).where(_effect.c.id == item.effect)).mappings().first()
+        row = next(iter(rows(conn, _effect, "id", {item.effect}, lock=True)), None)
         if row is None or row["state"] != "parked":
             results.append("")
             continue
-        values = _answered(item, dict(row))
+        stood, values = Stood.of(row), _ANSWERS[item.verdict](row)
+        if item.verdict == "anew":
+            values["applied_set"] = conn.execute(_PRESENT_SET).scalar() or row["applied_set"]
         if item.verdict in ("anew", "cancel") and row["thing"] is not None and row["action"] == "create_draft_invoice":
             release_charges(conn, row["thing"])
-        conn.execute(update(_effect).where(_effect.c.id == item.effect).values(**values))
-        insert_all(conn, tables.attempt, [_attempt_of(item, dict(row))])
-        results.append(str(values["state"]))
+        if values:
+            write(conn, swap(*values), tuple(values), [(row | values, stood)])
+        if row["reason"] == BRAKE:
+            found = tables.finding
+            conn.execute(delete(found).where(found.c.kind == BRAKE, found.c.about == row["key"]))
+        insert_all(conn, tables.attempt, [_attempt_of(item, row)])
+        results.append(str(values.get("state", row["state"])))
     return results
 
 
-def _answered(item: Answered, row: dict[str, Any]) -> dict[str, Any]:
-    clear = {"reason": None, "detail": None, "not_before": None}
-    if item.verdict == "cancel":
-        return clear | {"state": "cancelled", "reason": BY_A_PERSON}
-    if item.verdict == "is":
-        # The look-up is over: the receipt of this answer links the record.
-        return clear | {"state": "in doubt", "reason": BY_A_PERSON}
-    anew = {"revision": row["revision"] + 1, "body": None, "input": None, "attempts": 0, "first_failed_at": None, "handle": None}
-    anew["unsure_since"] = None
-    return clear | anew | {"state": "planned", "thing": None if row["action"] == "create_draft_invoice" else row["thing"]}
+def _cancelled(_: Row) -> Row:
+    return {"state": "cancelled", "reason": BY_A_PERSON, "detail": None, "not_before": None}
 
 
-def _attempt_of(item: Answered, row: dict[str, Any]) -> dict[str, Any]:
+def _anew(row: Row) -> Row:
+    keeps = row["action"] != "create_draft_invoice"  # whose charges are free again
+    thing = row["thing"] if keeps else None
+    return dict.fromkeys(_OF_ONE_REVISION) | {"state": "planned", "revision": row["revision"] + 1, "attempts": 0, "thing": thing}
+
+
+_OF_ONE_REVISION = (
+    "reason",
+    "detail",
+    "not_before",
+    "body",
+    "input",
+    "first_failed_at",
+    "handle",
+    "unsure_since",
+    "record_id",
+    "address",
+)
+_ANSWERS: Mapping[str, Callable[[Row], Row]] = {"cancel": _cancelled, "anew": _anew, "is": lambda _: {}}
+
+
+def _attempt_of(item: Answered, row: Row) -> Row:
     return {
         "id": item.attempt,
         "effect": item.effect,
@@ -136,16 +163,17 @@ def _attempt_of(item: Answered, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> list[int]:
-    """Put claims whose deadline is over in doubt, never back to ready. With a holder: at once all claims of others.
+    """Put claims whose deadline is over in doubt, never back to ready. With a holder: at once all claims of hubs that died.
 
-    What others had put off, because they were just looking it up or asking about it, is looked at now.
+    What these had put off, because they were just looking it up or asking about it, is looked at now.
     """
     counts = []
     for at, holder in items:
+        old = _effect.c.deadline < at
         if holder is not None:
-            uncertain = _effect.c.state.in_(("in flight", "in doubt")) & (_effect.c.holder != holder)
+            old = (_effect.c.holder != holder) & _effect.c.holder.not_in(living(conn, at))
+            uncertain = _effect.c.state.in_(("in flight", "in doubt")) & old
             conn.execute(update(_effect).where(tables.OPEN_EFFECT, uncertain, _effect.c.not_before > at).values(not_before=at))
-        old = _effect.c.deadline < at if holder is None else _effect.c.holder != holder
         statement = (
             update(_effect)
             .where(tables.OPEN_EFFECT, _effect.c.state == "in flight", _effect.c.handle.is_(None), old)
@@ -162,6 +190,24 @@ def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> li
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff:
+    """Let a ready effect wait until a moment, which counts as no attempt."""
+
+    effect: str
+    epoch: int
+    until: datetime
+    detail: str
+
+
+def put_off(conn: Connection, items: Sequence[PutOff]) -> list[None]:
+    """Let ready effects wait."""
+    for one in items:
+        mine = (_effect.c.id == one.effect) & (_effect.c.state == "ready") & (_effect.c.epoch == one.epoch)
+        conn.execute(update(_effect).where(mine).values(not_before=one.until, reason="spared", detail=one.detail))
+    return [None] * len(items)
+
+
+@dataclass(frozen=True, slots=True)
 class DueEffect:
     """An effect whose time has come."""
 
@@ -170,19 +216,28 @@ class DueEffect:
     handle: str | None
 
 
-def due_effects(conn: Connection, now: datetime, limit: int = 500) -> list[DueEffect]:
-    """Give effects to be sent again, looked up, or asked about, the longest waiting first."""
+def due_effects(conn: Connection, now: datetime, holder: str | None = None, limit: int = 500) -> list[DueEffect]:
+    """Give effects to be sent again, looked up, or asked about, the longest waiting first.
+
+    With a holder: but those that another living hub claimed last, and goes on with itself.
+    """
+    due = _effect.c.state.in_(("ready", "in doubt", "in flight")) & (_effect.c.not_before <= now)
+    if holder is not None:
+        due &= or_(_effect.c.holder.is_(None), _effect.c.holder == holder, _effect.c.holder.not_in(living(conn, now)))
     statement = (
         select(_effect.c.id, _effect.c.state, _effect.c.handle)
-        .where(tables.OPEN_EFFECT, _effect.c.state.in_(("ready", "in doubt", "in flight")), _effect.c.not_before <= now)
+        .where(tables.OPEN_EFFECT, due)
         .order_by(_effect.c.not_before)
         .limit(limit)
     )
     return [DueEffect(row.id, row.state, row.handle) for row in conn.execute(statement)]
 
 
-def waiting_effects(conn: Connection, after: str, limit: int = 500) -> list[str]:
-    """Give effects that wait for something, oldest first: at a start, and after a switch, mapping or connection changed."""
+def waiting_effects(conn: Connection, after: str, limit: int = 10_000) -> list[str]:
+    """Give effects that wait for something, oldest first: at a start, and after a switch, mapping or connection changed.
+
+    Each page sorts all that wait, so a page is large.
+    """
     statement = (
         select(_effect.c.id)
         .where(tables.OPEN_EFFECT, _effect.c.state.in_(("planned", "held", "ready")), _effect.c.id > after)
@@ -190,3 +245,21 @@ def waiting_effects(conn: Connection, after: str, limit: int = 500) -> list[str]
         .limit(limit)
     )
     return list(conn.execute(statement).scalars())
+
+
+def forgotten_effects(conn: Connection, limit: int = 500) -> list[str]:
+    """Give effects that nothing keeps any more and no time is set for: whoever was to go on with them may have died."""
+    need, other = tables.need, _effect.alias()
+    kept = (need.c.effect == _effect.c.id) & (need.c.needed == other.c.id) & other.c.state.not_in(OVER)
+    waits = (_effect.c.state == "held") & (_effect.c.reason == "needs") & ~exists().where(kept)
+    left = _effect.c.state.in_(("planned", "ready")) & _effect.c.not_before.is_(None)
+    statement = select(_effect.c.id).where(tables.OPEN_EFFECT, or_(left, waits)).order_by(_effect.c.id).limit(limit)
+    return list(conn.execute(statement).scalars())
+
+
+def undecided(conn: Connection, but: Collection[str] = (), limit: int = 100) -> list[tuple[str, str | None]]:
+    """Give engagements that a receipt linked something of and nobody decided on since, each with its client; `but` these."""
+    engagement = tables.engagement
+    wanted = select(engagement.c.id, engagement.c.client).where(tables.UNDECIDED)
+    wanted = wanted.where(engagement.c.id.not_in(sorted(but))) if but else wanted
+    return [(row.id, row.client) for row in conn.execute(wanted.order_by(engagement.c.id).limit(limit))]

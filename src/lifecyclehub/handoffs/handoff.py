@@ -178,7 +178,7 @@ class Handoff:
             return NotDue(
                 "baseline", f"{self.at.text} is unknown, so it may have been true before we looked: nothing acts on history."
             )
-        if at < go_live:
+        if at < _as_finely_told(go_live, at):
             return NotDue("before-go-live", f"it became true {told(at)}, before the go-live {told(go_live)}.")
         return Due(at)
 
@@ -237,6 +237,11 @@ def _moment(value: Any) -> datetime | None:
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     raise ValueError(f"{shown(value)} is no instant")
+
+
+def _as_finely_told(go_live: datetime, at: datetime) -> datetime:
+    """Some tools tell whole seconds only: what they date to the go-live's own second may have come after it, so it counts."""
+    return go_live if at.microsecond else go_live.replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

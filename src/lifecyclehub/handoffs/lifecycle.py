@@ -34,6 +34,7 @@ _FACTS: Final[dict[str, Shape]] = {
         }
     ),
 }
+FILE: Final = "mappings/lifecycle.toml"
 _CHOICES: Final = {"stage": STAGES, "standing": STANDINGS}
 
 
@@ -81,7 +82,7 @@ def _first(rules: tuple[Rule, ...], facts: Mapping[str, Any]) -> Derived | Undec
     return Undecided("no rule holds")  # reading makes sure that the last rule always does
 
 
-def read_lifecycle(text: str, file: str = "mappings/lifecycle.toml") -> Lifecycle:
+def read_lifecycle(text: str, file: str = FILE) -> Lifecycle:
     """Read and check `lifecycle.toml`. Raises MappingError."""
     raw = read_toml(text, file)
     refuse_unknown(raw, {"format", "stage", "standing"}, file, "lifecycle.toml")

@@ -10,8 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from lifecyclehub.errors import MappingError
+from lifecyclehub.handoffs.circles import refuse_circles
 from lifecyclehub.handoffs.context import THING_SHAPES, VISIBLE, effect_shape, made_shape, subject_shape
 from lifecyclehub.handoffs.handoff import Effect, Handoff, HandoffSet
+from lifecyclehub.handoffs.lifecycle import FILE as LIFECYCLE_FILE
 from lifecyclehub.handoffs.lifecycle import read_lifecycle
 from lifecyclehub.mapping import CONVERTERS, Entry, Expression, compile_condition, compile_expression, content_version
 from lifecyclehub.mapping.entries import COMMON_KEYS, read_entry, read_lookups, read_toml, refuse_unknown, shown
@@ -23,7 +25,6 @@ _EFFECT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ROW_ID = re.compile(r"[a-z0-9_-]{1,64}")
 _HANDOFF_KEYS = frozenset({"id", "title", "per", "when", "at", "help", "effects"})
 _EFFECT_KEYS = frozenset({"name", "do", "when", "each", "item", "needs", "per", "with"})
-_DERIVED = frozenset({"client.standing", "engagement.stage"})  # ours alone: no tool can answer by changing them
 
 
 def load_handoffs(
@@ -45,8 +46,10 @@ def load_handoffs(
         raise MappingError("handoff is no list of tables.", where=FILE, mend="Write [[handoff]].")
     read = tuple(reader.handoff(one, number) for number, one in enumerate(handoffs, start=1))
     _refuse_repeated([one.id for one in read], FILE, "handoff")
-    version = content_version([raw, rows, lifecycle_text])
-    return HandoffSet(handoffs=read, tables=rows, lifecycle=read_lifecycle(lifecycle_text), version=version)
+    lifecycle = read_lifecycle(lifecycle_text)
+    refuse_circles(read, lifecycle, FILE)
+    version = content_version([raw, rows, read_toml(lifecycle_text, LIFECYCLE_FILE)])
+    return HandoffSet(handoffs=read, tables=rows, lifecycle=lifecycle, version=version)
 
 
 def read_table(name: str, text: str) -> list[dict[str, Any]]:
@@ -111,7 +114,7 @@ class _Reader:
         by_name = {str(one.get("name")): one for one in effects}
         read = tuple(self._effect(one, per, where, by_name) for one in effects)
         title = _text(raw, "title", where, default=handoff_id.replace("-", " "))
-        handoff = Handoff(
+        return Handoff(
             id=handoff_id,
             title=title,
             per=per,
@@ -120,8 +123,6 @@ class _Reader:
             effects=_ordered(read, where),
             help=_text(raw, "help", where, default=""),
         )
-        _refuse_circle(handoff, where)
-        return handoff
 
     def _expression(self, text: str, where: str, shape: Shape) -> Expression:
         expression = compile_expression(text, where)
@@ -213,21 +214,3 @@ def _ordered(effects: tuple[Effect, ...], where: str) -> tuple[Effect, ...]:
         ordered.append(ready)
         waiting.remove(ready)
     return tuple(ordered)
-
-
-def _refuse_circle(handoff: Handoff, where: str) -> None:
-    """Refuse a handoff that writes a field its own condition reads: each act would call for the next."""
-    read = {".".join(path) for path in handoff.when.paths}
-    for effect in handoff.effects:
-        if effect.action != "set_fields":
-            continue
-        for entry in effect.entries:
-            if entry.path == "with.values" and entry.expression is not None:
-                written = {one["value"] for one in entry.expression.tree.get("children", ()) if one.get("type") == "key_val_pair"}
-                both = sorted((written & read) - _DERIVED)
-                if both:
-                    raise MappingError(
-                        f'effect "{effect.name}" writes {both[0]}, which when reads.',
-                        where=where,
-                        mend="It would set itself off again. Write another field, or ask for another one.",
-                    )

@@ -20,10 +20,19 @@ _EFFECTS: Final = {
     ("held", "gate"): "Its gate is not open yet.",
     ("held", "approval"): "Approve or refuse it.",
     ("held", "needs"): "It waits for the effects that it needs; they are listed with it.",
-    ("held", "connection"): "The connection is missing or paused: add it, or renew its credentials.",
-    ("held", "stopped"): "Its handoff is switched off or not in handoffs.toml. Switch it on again, or cancel the effect.",
+    ("held", "connection"): "The connection is missing or paused: add it, resume it, or renew its credentials.",
+    (
+        "held",
+        "stopped",
+    ): "Its handoff is switched off or not in handoffs.toml. Switch it on again, or park it and cancel it then.",
+    ("held", "brake"): "An earlier one of its kind was stopped by the brake. It goes on when a person has answered that one.",
+    ("parked", "brake"): (
+        "The same field was written again and again: an automation in the tool, another integration or a rule of yours "
+        f"answers each write. Find it and stop one of the two. {_ANSWER}"
+    ),
     ("held", "undecided"): "Its condition cannot be answered: fill in what is named, in the tool, or change the condition.",
     ("ready", "retry"): "The tool could not do it yet and did nothing. It is tried again by itself.",
+    ("ready", "spared"): "The tool failed too often just now and is spared for a while. It goes on by itself.",
     ("parked", "refused"): f"The tool refused it and did nothing. Correct what it complains about. {_ANSWER}",
     ("parked", "gave up"): f"It was tried for three days. Find out why the tool does not answer. {_ANSWER}",
     ("parked", "several found"): "Several records could be the one. Unpark it with `is` and the right record's id.",
@@ -40,8 +49,11 @@ _NOTICE_STATES: Final = {
 }
 _NOTICES: Final = {
     ("open", "retry"): "The tool did not answer. It is asked again by itself.",
+    ("open", "spared"): "The tool failed too often just now and is spared for a while. It goes on by itself.",
     ("open", "connector hangs"): "The connector hangs. Start the hub again.",
-    ("held", "connection"): "Its connection is paused. Renew the credentials, and it goes on by itself.",
+    ("held", "connection"): "Its connection is paused. Resume it, or renew its credentials, and it goes on by itself.",
+    ("processed", "found"): "Nothing to do: a sweep found it. Whether a webhook announces it too is seen in a few minutes.",
+    ("processed", "missed"): "Nothing to do for this one: a sweep found it. No webhook announced it; see whether they come.",
     ("ignored", "unknown account"): "No connection serves this account. Connect it, then replay what came in.",
     ("ignored", "unknown kind"): "The connector does not know records of this kind.",
     ("ignored", "not mapped"): "Records of this kind fill nothing: give them a mapping, then replay.",
@@ -54,12 +66,16 @@ _NOTICES: Final = {
     ("parked", "double"): "It carries a marker of ours, but another one was made for it. Keep one of them.",
     ("parked", "several projects"): "Put the address of the right project into the ticket's project field.",
     ("parked", "gave up"): "The tool did not answer for three days. When it does, replay it.",
+    (
+        "parked",
+        "crashed",
+    ): "The process ended again and again while this was worked on. Upgrade the connector, then replay it.",
 }
 _DELIVERY_STATES: Final = {
     "open": "It is split into notices in a moment.",
     "held": "It waits, and goes on by itself as soon as the reason is gone.",
     "split": "Nothing to do: its notices tell the rest.",
-    "parked": "It could not be read. When the reason is mended, replay it: it is read again.",
+    "parked": "A person must look at it; its reason says why. When that is mended, replay it: it is read again.",
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from lifecyclehub.insight.findings import BRAKE, INVITE, UNASSIGNED
 from lifecyclehub.insight.status import ConnectionStatus, EndpointStatus, HandoffStatus, Status
 from lifecyclehub.model.times import told
 
@@ -44,8 +45,16 @@ def _installation(status: Status) -> Iterator[Problem]:
         yield Problem(
             severity="wrong",
             where="installation",
-            what="nothing may be sent to the tools: this home is not where it was made.",
-            mend="Stop the other installation for good before sending is allowed here.",
+            what="nothing may be sent to the tools: this home is a copy that nobody confirmed, or sending was stopped.",
+            mend="If no other hub works for this business any more, or this one shall work beside it: `lifecyclehub confirm`.",
+        )
+    if status.looking_back:
+        yield Problem(
+            severity="wrong",
+            where="installation",
+            what="it was restored from a backup: nothing is written before each tool was looked at since.",
+            mend="That goes on by itself while the hub runs. A tool that is down keeps it waiting: pause its connection, "
+            "or end the wait with `lifecyclehub confirm --without-looking`.",
         )
 
 
@@ -61,6 +70,13 @@ def _connection(status: Status, one: ConnectionStatus) -> Iterator[Problem]:
         if one.reason == BY_A_PERSON:
             mend = f"Go on with `lifecyclehub connections resume {one.name}`."
         yield Problem(severity="wrong", where=where, what=f"it is paused: {one.reason or 'no reason is known'}.", mend=mend)
+    if one.spared_until is not None:
+        yield Problem(
+            severity="wrong",
+            where=where,
+            what=f"the tool fails too often ({one.spared_because}): calls wait, and one tries again {told(one.spared_until)}.",
+            mend="Nothing is lost and no attempt is used. Look whether the tool is down; it goes on by itself.",
+        )
     if not one.listens and not one.polls:
         mend = "Let it poll, or give it a hook."
         yield Problem(severity="wrong", where=where, what="it neither listens nor polls: no change is noticed.", mend=mend)
@@ -71,12 +87,31 @@ def _connection(status: Status, one: ConnectionStatus) -> Iterator[Problem]:
             what="it listens, and nothing was ever heard from it.",
             mend="Change a record in the tool and look at the refused requests; check the hook's address there.",
         )
+    yield from _sweeps(where, one)
+    yield from _hooks(where, one, status.at)
+
+
+def _sweeps(where: str, one: ConnectionStatus) -> Iterator[Problem]:
+    for sweep in one.sweeps:
+        if sweep.reason:
+            until = f" It is tried again {told(sweep.not_before)}." if sweep.not_before else ""
+            what = f"looking for {sweep.kind} ({sweep.way}) does not get on: {sweep.reason.rstrip('.')}.{until}"
+            mend = "It goes on by itself; if not, `lifecyclehub connections test` says what the tool says."
+            yield Problem(severity="look", where=where, what=what, mend=mend)
+
+
+def _hooks(where: str, one: ConnectionStatus, now: datetime) -> Iterator[Problem]:
     mend = f"Subscribe anew: `lifecyclehub connections subscribe {one.name}`."
     for hook in one.subscriptions:
+        if hook.state == "ending":
+            continue  # its successor stands
         if hook.state != "active":
             what = f"its hook {hook.id} is {hook.state}: {hook.reason or 'no reason is known'}."
             yield Problem(severity="wrong", where=where, what=what, mend=mend)
-        elif hook.expires_at is not None and hook.expires_at - status.at < _EXPIRES_SOON:
+        elif hook.renewed and hook.reason and hook.made_at and now - hook.made_at < _RECENT:
+            calm = "Nothing has to be done. If it happens again and again, look at the tool's own log of its hooks."
+            yield Problem(severity="look", where=where, what=f"its hook {hook.id}: {hook.reason.rstrip('.')}.", mend=calm)
+        elif hook.expires_at is not None and hook.expires_at - now < _EXPIRES_SOON:
             what = f"its hook {hook.id} ends {told(hook.expires_at)}."
             yield Problem(severity="look", where=where, what=what, mend=mend)
 
@@ -138,14 +173,17 @@ def _work(status: Status) -> Iterator[Problem]:
 def _findings(status: Status) -> Iterator[Problem]:
     for one in status.findings:
         yield Problem(
-            severity="look" if one.kind != "double" else "wrong",
+            severity="wrong" if one.kind in ("double", BRAKE) else "look",
             where=f"{one.subject_kind} {one.subject}",
-            what=f"{one.kind}: {one.detail}.",
+            what=f"{one.kind}: {one.detail.rstrip('.')}.",
             mend=_MEND_FINDING.get(one.kind, "Look at it in the tool."),
         )
 
 
 _MEND_FINDING: Final = {
     "double": "Decide in the tool which one stays, and remove the other.",
+    "missed": "Make a change in the tool and see whether it is heard; `lifecyclehub connections subscribe` makes the hook anew.",
+    BRAKE: "Find out what else writes it and stop one of the two; then answer the parked effect: `lifecyclehub unpark`.",
+    UNASSIGNED: INVITE,
     "drift": "Correct it in the tool, or give the field to the tool in the mapping.",
 }

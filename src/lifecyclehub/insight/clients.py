@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from lifecyclehub.insight.details import NotKnown
+from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.lists import FIRST, Asked, LinkItem, Listed, columns_of, listed
 from lifecyclehub.insight.money import Amount, amounts, paid_of
 from lifecyclehub.store import tables
@@ -113,11 +113,11 @@ def list_clients(conn: Connection, page: Asked = FIRST, *, standing: str | None 
 
 
 def client_page(conn: Connection, client: str) -> ClientPage:
-    """Give all about one client. Raises NotKnown."""
+    """Give all about one client. Raises NotThere."""
     table = tables.client
     row = conn.execute(columns_of(table, ClientItem).where(table.c.id == client)).mappings().first()
     if row is None:
-        raise NotKnown(f"there is no client {client}.")
+        raise NotThere(f"there is no client {client}.")
     engagements = rows(conn, tables.engagement, "client", {client})
     contacts = rows(conn, tables.contact, "client", {client})
     tickets = [one for one in rows(conn, tables.ticket, "client", {client}) if one["status"] in OPEN_TICKETS]

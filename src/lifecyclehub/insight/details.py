@@ -8,14 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lifecyclehub.errors import HubError
+from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.advice import effect_advice
 from lifecyclehub.insight.lists import DeliveryItem, EffectItem, NoticeItem, columns_of, delivery_columns
 from lifecyclehub.store import tables
-
-
-class NotKnown(HubError):
-    """There is no such thing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +73,12 @@ class EffectDetail:
 
 
 def delivery_detail(conn: Connection, delivery: str) -> DeliveryDetail:
-    """Give a delivery with its notices. Raises NotKnown."""
+    """Give a delivery with its notices. Raises NotThere."""
     table = tables.delivery
     statement = delivery_columns().add_columns(table.c.headers, table.c.body, table.c.body_hash).where(table.c.id == delivery)
     row = conn.execute(statement).mappings().first()
     if row is None:
-        raise NotKnown(f"there is no delivery {delivery}.")
+        raise NotThere(f"there is no delivery {delivery}.")
     asked = columns_of(tables.notice, NoticeItem).where(tables.notice.c.delivery == delivery)
     notices = conn.execute(asked.order_by(tables.notice.c.position)).mappings()
     return DeliveryDetail(
@@ -95,11 +91,11 @@ def delivery_detail(conn: Connection, delivery: str) -> DeliveryDetail:
 
 
 def effect_detail(conn: Connection, effect: str) -> EffectDetail:
-    """Give an effect with its needs and attempts. Raises NotKnown."""
+    """Give an effect with its needs and attempts. Raises NotThere."""
     table = tables.effect
     row = conn.execute(select(table).where(table.c.id == effect)).mappings().first()
     if row is None:
-        raise NotKnown(f"there is no effect {effect}.")
+        raise NotThere(f"there is no effect {effect}.")
     needed = columns_of(table, NeededEffect).join(tables.need, tables.need.c.needed == table.c.id)
     needed = needed.where(tables.need.c.effect == effect).order_by(table.c.id)
     attempts = columns_of(tables.attempt, AttemptItem).where(tables.attempt.c.effect == effect)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, select
 
+from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.clients import (
     EngagementItem,
     InvoiceItem,
@@ -20,7 +21,6 @@ from lifecyclehub.insight.clients import (
     links_of,
     ticket_item,
 )
-from lifecyclehub.insight.details import NotKnown
 from lifecyclehub.insight.findings import WITHHELD, findings_about
 from lifecyclehub.insight.lists import LinkItem
 from lifecyclehub.insight.money import Amount, MoneyLine, money_line
@@ -92,10 +92,10 @@ class EngagementPage:
 
 
 def engagement_page(conn: Connection, engagement: str) -> EngagementPage:
-    """Give all about one engagement, its timeline from first to last. Raises NotKnown."""
+    """Give all about one engagement, its timeline from first to last. Raises NotThere."""
     state = load_states(conn, {engagement}).get(engagement)
     if state is None:
-        raise NotKnown(f"there is no engagement {engagement}.")
+        raise NotThere(f"there is no engagement {engagement}.")
     row = state.engagement
     links = links_of(conn, _things(state))
     mine = {one for kind in ("deal", "project", "ticket", "invoice") for one in (thing["id"] for thing in state.things(kind))}

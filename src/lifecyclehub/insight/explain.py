@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, or_, select
 
+from lifecyclehub.errors import NotThere
 from lifecyclehub.handoffs import Derived
 from lifecyclehub.insight.advice import delivery_advice, effect_advice, notice_advice
 from lifecyclehub.insight.clients import links_of
 from lifecyclehub.insight.decisions import HandoffWhy, handoffs_for
-from lifecyclehub.insight.details import DeliveryDetail, EffectDetail, NotKnown, delivery_detail, effect_detail
-from lifecyclehub.insight.findings import findings_about
+from lifecyclehub.insight.details import DeliveryDetail, EffectDetail, delivery_detail, effect_detail
+from lifecyclehub.insight.findings import INVITE, findings_about, unassigned_detail
 from lifecyclehub.insight.lists import LinkItem, NoticeItem, columns_of
+from lifecyclehub.insight.teammates import assigns
 from lifecyclehub.insight.values import Values, ValueWhy
 from lifecyclehub.insight.view import Subject, stage_facts, standing_facts
 from lifecyclehub.insight.world import read_world
@@ -27,10 +29,18 @@ from lifecyclehub.store.state import State, load_client_states, load_states, row
 from lifecyclehub.store.things import TABLES, Row
 
 _LAST_NOTICES: Final = 5
-_THINGS: Final = {"cli": "client", "con": "contact", "dea": "deal", "pro": "project", "tic": "ticket", "inv": "invoice"}
+_THINGS: Final = {
+    "cli": "client",
+    "con": "contact",
+    "dea": "deal",
+    "tea": "teammate",
+    "pro": "project",
+    "tic": "ticket",
+    "inv": "invoice",
+}
 _SUBJECTS: Final = ("deal", "project", "ticket")
 FORMS: Final = (
-    "Give an id as the hub shows it (cli_…, eng_…, dea_…, pro_…, tic_…, inv_…, eff_…, ntc_…, dlv_…), one field of a thing "
+    "Give an id as the hub shows it (cli_…, eng_…, dea_…, pro_…, tic_…, inv_…, tea_…, eff_…, ntc_…, dlv_…), one field of a thing "
     "(dea_…:deal.status), a record's address in its tool, or connection/kind/record id."
 )
 
@@ -53,7 +63,7 @@ class Explanation:
 
 
 def explain(conn: Connection, rules: Rules, asked: str, now: datetime) -> Explanation:
-    """Explain a thing, a field of one, an effect, a notice, a delivery, or a vendor's record. Raises NotKnown."""
+    """Explain a thing, a field of one, an effect, a notice, a delivery, or a vendor's record. Raises NotThere."""
     asked = asked.strip()
     one = _Explainer(conn, rules, asked, now)
     thing, _, field = asked.partition(":")
@@ -71,7 +81,7 @@ def explain(conn: Connection, rules: Rules, asked: str, now: datetime) -> Explan
         "dlv": one.delivery,
     }
     if prefix not in others:
-        raise NotKnown(f"nothing is called {asked!r}. {FORMS}")
+        raise NotThere(f"nothing is called {asked!r}. {FORMS}")
     return others[prefix](thing)
 
 
@@ -110,7 +120,7 @@ class _Explainer:
     def engagement(self, engagement: str) -> Explanation:
         state = load_states(self._conn, {engagement}).get(engagement)
         if state is None:
-            raise NotKnown(f"there is no engagement {engagement}.")
+            raise NotThere(f"there is no engagement {engagement}.")
         row = state.engagement
         derived = self._rules.handoffs.lifecycle.stage(stage_facts(self._rules, state, self._now))
         world = read_world(self._conn)
@@ -133,7 +143,7 @@ class _Explainer:
     def _row(self, table: Any, identity: str, kind: str) -> Row:
         found = rows(self._conn, table, "id", {identity})
         if not found:
-            raise NotKnown(f"there is no {kind} {identity}.")
+            raise NotThere(f"there is no {kind} {identity}.")
         return found[0]
 
     def _standing_line(self, row: Row) -> str:
@@ -186,6 +196,7 @@ class _Explainer:
             f"It is {row.state}{_because(row.reason, row.detail)} {effect_advice(row.state, row.reason)}",
         ]
         waits = [one for one in detail.needs if one.state != "done"]
+        lines += self._owner_lines(detail)
         lines += [f"It waits for {one.name} {one.item}".rstrip() + f" ({one.id}, {one.state})." for one in waits]
         lines += [_attempt_line(one.at, one.what, one.outcome, one.detail) for one in detail.attempts]
         lines += self._finding_lines({("effect", effect)}, ())
@@ -193,10 +204,20 @@ class _Explainer:
             asked=self._asked, kind="effect", id=effect, title=f"{row.role}.{row.action}", lines=tuple(lines), effect=detail
         )
 
+    def _owner_lines(self, detail: EffectDetail) -> list[str]:
+        """Say who the owner is in the acting tool, or that they are nobody there."""
+        owner = (detail.input or {}).get("owner")
+        connection = read_world(self._conn).connections.get(detail.effect.connection or "")
+        if not owner or connection is None or not assigns(self._rules.abouts.get(connection["connector"])):
+            return []
+        if owner.get("record") is None:
+            return [f"{unassigned_detail(owner['email'], connection['name'])} {INVITE}"]
+        return [f"Its owner {owner['email']} is {owner['record']} in {connection['name']}."]
+
     def notice(self, notice: str) -> Explanation:
         row = self._conn.execute(columns_of(tables.notice, NoticeItem).where(tables.notice.c.id == notice)).mappings().first()
         if row is None:
-            raise NotKnown(f"there is no notice {notice}.")
+            raise NotThere(f"there is no notice {notice}.")
         one = NoticeItem(**dict(row))
         links = self._links_of_record(one.connection, one.kind, one.record_id)
         said = [f"{one.kind} {one.record_id} may have {one.change}, says the delivery {one.delivery}.", _notice_line(one)]
@@ -242,7 +263,7 @@ class _Explainer:
         last = self._conn.execute(asked.order_by(table.c.id.desc()).limit(_LAST_NOTICES)).mappings()
         notices = tuple(NoticeItem(**dict(one)) for one in last)
         if not links and not notices:
-            raise NotKnown(f"nothing was ever heard of {kind} {record_id} on {connection}. Change it in its tool, or sweep.")
+            raise NotThere(f"nothing was ever heard of {kind} {record_id} on {connection}. Change it in its tool, or sweep.")
         owner = next((link for link in links if link.thing and link.thing_kind in TABLES), None)
         if owner is not None and owner.thing_kind is not None and owner.thing is not None:
             whole = self.thing(owner.thing_kind, owner.thing)
@@ -294,7 +315,7 @@ def _handoff_line(one: HandoffWhy) -> str:
 
 def _because(reason: str | None, detail: str | None) -> str:
     said = ": ".join(one for one in (reason, detail) if one)
-    return f" ({said})." if said else "."
+    return f" ({said.removesuffix('.')})." if said else "."
 
 
 def _notice_line(one: NoticeItem) -> str:
@@ -312,16 +333,16 @@ def _links_at(conn: Connection, address: str) -> tuple[str, str, str]:
     wanted = or_(*(table.c.address == one for one in {address, bare, f"{bare}/"}))
     row = conn.execute(select(table.c.connection, table.c.kind, table.c.record_id).where(wanted)).first()
     if row is None:
-        raise NotKnown(f"no record at {address} is known. Give connection/kind/record id, or look it up in the links.")
+        raise NotThere(f"no record at {address} is known. Give connection/kind/record id, or look it up in the links.")
     return row.connection, row.kind, row.record_id
 
 
 def _named_link(conn: Connection, asked: str) -> tuple[str, str, str]:
     parts = asked.split("/", 2)
     if len(parts) != 3 or not all(parts):
-        raise NotKnown(f"{asked!r} names no record. {FORMS}")
+        raise NotThere(f"{asked!r} names no record. {FORMS}")
     table = tables.connection
     row = conn.execute(select(table.c.id).where(or_(table.c.id == parts[0], table.c.name == parts[0]))).first()
     if row is None:
-        raise NotKnown(f"there is no connection {parts[0]!r}. {FORMS}")
+        raise NotThere(f"there is no connection {parts[0]!r}. {FORMS}")
     return row.id, parts[1], parts[2]

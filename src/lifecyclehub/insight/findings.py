@@ -1,4 +1,4 @@
-"""What was found that a person should know: doubles, drifts, and what handoffs left alone."""
+"""What was found that a person should know: doubles, drifts, owners nobody knows, and what handoffs left alone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from sqlalchemy import Connection, select
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
 
-FAULTS: Final = ("double", "drift", "missed")
+UNASSIGNED: Final = "unassigned"
+INVITE: Final = "Invite them there, or correct the address where it comes from; what is made from then on is theirs."
+BRAKE: Final = "brake"
+FAULTS: Final = ("double", "drift", "missed", UNASSIGNED, BRAKE)
 WITHHELD: Final = "withheld"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A double (a record that was made twice), a drift (a field of ours that was changed in a tool), something missed."""
+    """A double (made twice), a drift (a field of ours changed in a tool), something missed, an owner nobody knows there."""
 
     id: str
     kind: str
@@ -26,6 +29,11 @@ class Finding:
     subject: str
     detail: str
     at: datetime
+
+
+def unassigned_detail(email: str, tool: str) -> str:
+    """Say that a tool does not know an owner, and what becomes of what is theirs."""
+    return f"{email} is nobody in {tool}: what is theirs is made there without an assignee and names them in its text."
 
 
 def latest_findings(conn: Connection, limit: int = 50) -> tuple[Finding, ...]:

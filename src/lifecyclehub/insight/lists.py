@@ -7,19 +7,24 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from sqlalchemy import Connection, Select, Table, func, or_, select, tuple_
 
-from lifecyclehub.errors import HubError
+from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.store import tables
 
 T = TypeVar("T")
+DeliveryState = Literal["open", "held", "split", "parked"]
+NoticeState = Literal["open", "held", "processed", "ignored", "parked"]
+EffectState = Literal["planned", "held", "ready", "in flight", "in doubt", "done", "parked", "cancelled"]
+Standing = Literal["lead", "contact", "client", "former"]
+Stage = Literal["intake", "proposal", "onboarding", "delivery", "billing", "finished", "lost"]
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 
 
-class UnknownCursor(HubError):
+class UnknownCursor(ConfigurationError):
     """The cursor is not one that this list gave."""
 
 

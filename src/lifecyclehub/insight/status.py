@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Table, func, select, text
 
 from lifecyclehub.connector import About
 from lifecyclehub.handoffs import Handoff
-from lifecyclehub.insight.clocks import swept_every
+from lifecyclehub.insight.clocks import CHANGES, calls_of_day, calls_per_day, day_of, swept_every
 from lifecyclehub.insight.findings import Finding, latest_findings
 from lifecyclehub.store import tables
+from lifecyclehub.store.breakers import Opened, read_breakers
 from lifecyclehub.store.state import by
 from lifecyclehub.store.things import Row
 
@@ -56,14 +57,38 @@ class SubscriptionStatus:
     resource: str | None
     state: str
     reason: str | None
+    made_at: datetime | None
     expires_at: datetime | None
     last_heard: datetime | None
     last_probe: datetime | None
+    renewed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStatus:
+    """How far looking for records of a kind is. `way`: changes, full (every night), import (when a person asks).
+
+    `began_at` of the pass under way, which `listed` so many records; `found`: how many had to be looked at since the way
+    was first gone; `missed`: how many of these no webhook had announced. `reason`: why it stands still until `not_before`.
+    """
+
+    kind: str
+    way: str
+    began_at: datetime | None
+    swept_at: datetime | None
+    not_before: datetime | None
+    reason: str | None
+    listed: int
+    found: int
+    missed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionStatus:
-    """One account reached. `state` is active or paused (`reason` says why)."""
+    """One account reached. `state` is active or paused (`reason` says why). `calls_per_day`: how many it may make, if known.
+
+    `spared_until`: it failed too often (`spared_because`: how, at last), so calls wait until then; one then tries.
+    """
 
     id: str
     name: str
@@ -79,6 +104,11 @@ class ConnectionStatus:
     last_sweep: datetime | None
     next_sweep: datetime | None
     subscriptions: tuple[SubscriptionStatus, ...]
+    sweeps: tuple[SweepStatus, ...]
+    calls_today: int
+    calls_per_day: int | None
+    spared_until: datetime | None = None
+    spared_because: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +164,10 @@ class ConnectorFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How the installation is, at one moment."""
+    """How the installation is, at one moment.
+
+    `looking_back`: it was restored, and writes to no tool before it has looked at all of them.
+    """
 
     at: datetime
     installation: str
@@ -148,6 +181,7 @@ class Status:
     handoffs: tuple[HandoffStatus, ...]
     findings: tuple[Finding, ...]
     connectors: tuple[ConnectorFault, ...] = field(default=())
+    looking_back: bool = False
 
     def count(self, what: str, *states: str) -> int:
         """Count what waits: `count("effects", "parked", "in doubt")`."""
@@ -173,7 +207,8 @@ def read_status(
         at=now,
         installation=installation["id"],
         outbound_allowed=installation["outbound_allowed"],
-        connections=_connections(conn, rows, endpoints, abouts),
+        looking_back=installation["restored_at"] is not None and installation["looked_back_at"] is None,
+        connections=_connections(conn, rows, endpoints, abouts, now),
         endpoints=endpoints,
         deliveries=_waiting(conn, tables.delivery, "state IN ('open', 'held')", "state = 'parked'"),
         notices=_waiting(conn, tables.notice, "state IN ('open', 'held')", "state = 'parked'"),
@@ -247,21 +282,38 @@ def _refusals(conn: Connection, endpoint: str) -> tuple[RefusedRequest, ...]:
 
 
 def _connections(
-    conn: Connection, rows: Sequence[Row], endpoints: Sequence[EndpointStatus], abouts: Mapping[str, About]
+    conn: Connection, rows: Sequence[Row], endpoints: Sequence[EndpointStatus], abouts: Mapping[str, About], now: datetime
 ) -> tuple[ConnectionStatus, ...]:
-    cursors = by([dict(row) for row in conn.execute(select(tables.cursor)).mappings()], "connection")
+    passes = select(tables.cursor).order_by(tables.cursor.c.kind, tables.cursor.c.way)
+    cursors = by([dict(row) for row in conn.execute(passes).mappings()], "connection")
+    spared = read_breakers(conn)
     asked = select(tables.subscription).order_by(tables.subscription.c.id)
     hooks = by([dict(row) for row in conn.execute(asked).mappings()], "connection")
+    calls = calls_of_day(conn, day_of(now))
     return tuple(
-        _connection(row, endpoints, abouts.get(row["connector"]), cursors.get(row["id"], []), hooks.get(row["id"], []))
+        _connection(
+            row,
+            endpoints,
+            abouts.get(row["connector"]),
+            cursors.get(row["id"], []),
+            hooks.get(row["id"], []),
+            calls.get(row["id"], 0),
+            spared.get(row["id"]),
+        )
         for row in rows
     )
 
 
 def _connection(
-    row: Row, endpoints: Sequence[EndpointStatus], about: About | None, cursors: Sequence[Row], hooks: Sequence[Row]
+    row: Row,
+    endpoints: Sequence[EndpointStatus],
+    about: About | None,
+    cursors: Sequence[Row],
+    hooks: Sequence[Row],
+    calls: int,
+    spared: Opened | None,
 ) -> ConnectionStatus:
-    swept = {one["kind"]: one["swept_at"] for one in cursors}
+    swept = {one["kind"]: one["swept_at"] for one in cursors if one["way"] == CHANGES}
     shared = (None, row["connector"])
     mine = [one for one in endpoints if one.connection == row["id"] or (one.connection, one.connector) == shared]
     heard = [at for at in (*(one.last_heard for one in mine), *(one["last_heard"] for one in hooks)) if at]
@@ -280,6 +332,11 @@ def _connection(
         last_sweep=max((at for at in swept.values() if at), default=None),
         next_sweep=_next_sweep(row, about, swept),
         subscriptions=tuple(SubscriptionStatus(**{name: one[name] for name in SubscriptionStatus.__slots__}) for one in hooks),
+        sweeps=tuple(SweepStatus(**{name: one[name] for name in SweepStatus.__slots__}) for one in cursors),
+        calls_today=calls,
+        calls_per_day=calls_per_day(row, about) if about else None,
+        spared_until=spared.open_until if spared else None,
+        spared_because=spared.reason if spared else None,
     )
 
 

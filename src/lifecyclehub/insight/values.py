@@ -177,16 +177,24 @@ def _look(conn: Connection, snapshot: Row, link: Row, present: str) -> Look:
 
 def _notice_of(conn: Connection, snapshot: Row) -> Row | None:
     """Give the notice that made us look; for a record that came along, the notice of the one that it came with."""
-    own = _noticed(conn, snapshot)
+    own = _made_for(conn, snapshot)
     if own is not None:
         return own
     table = tables.snapshot
     together = select(table).where(table.c.id < snapshot["id"]).order_by(table.c.id.desc()).limit(_LOOKS)
     for row in conn.execute(together).mappings():
         same = (row["connection"], row["fetch_began"]) == (snapshot["connection"], snapshot["fetch_began"])
-        if same and (found := _noticed(conn, dict(row))) is not None:
+        if same and (found := _made_for(conn, dict(row))) is not None:
             return found
-    return None
+    return _noticed(conn, snapshot)  # one that was replayed names its newest snapshot only
+
+
+def _made_for(conn: Connection, snapshot: Row) -> Row | None:
+    table = tables.notice
+    of = [table.c[name] == snapshot[name] for name in ("connection", "kind", "record_id")]
+    statement = select(table).where(*of, table.c.snapshot == snapshot["id"]).order_by(table.c.id.desc()).limit(1)
+    row = conn.execute(statement).mappings().first()
+    return dict(row) if row is not None else None
 
 
 def _noticed(conn: Connection, snapshot: Row) -> Row | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from lifecyclehub.billing import Charge, Invoice, InvoiceLine, due_charges
 from lifecyclehub.billing import Subject as BilledSubject
+from lifecyclehub.handoffs import Due, Handoff, NotDue
+from lifecyclehub.mapping import Undecided
 from lifecyclehub.model import Money
 from lifecyclehub.rules import Rules
 from lifecyclehub.store.state import State
@@ -77,6 +79,15 @@ class View:
         self.base["today"] = now.astimezone(rules.zone).date()
         self.base["zone"] = rules.zone.key
         self.base["tables"] = rules.handoffs.tables
+        self._due: dict[str, Due | NotDue | Undecided] = {}
+        self._acting: dict[str | None, dict[str, Any]] = {}
+
+    def due(self, handoff: Handoff, go_live: datetime | None) -> Due | NotDue | Undecided:
+        """Say whether a handoff is due; planning asks it, and then each of its effects that waits."""
+        verdict = self._due.get(handoff.id)
+        if verdict is None:
+            verdict = self._due[handoff.id] = handoff.due(self.base, go_live)
+        return verdict
 
     def charges(self) -> list[dict[str, Any]]:
         """Give the lines that a draft for this subject takes up now."""
@@ -84,6 +95,13 @@ class View:
 
     def acting(self, connection: Row | None) -> dict[str, Any]:
         """Give what the acting connection adds: links of the things there, its settings and account, the due charges."""
+        key = connection["id"] if connection else None
+        known = self._acting.get(key)
+        if known is None:
+            known = self._acting[key] = self._added_by(connection)
+        return known
+
+    def _added_by(self, connection: Row | None) -> dict[str, Any]:
         links: dict[str, str | None] = {}
         for kind, thing in self._others.items():
             link = self.subject.state.linked(kind, thing["id"], connection["id"]) if thing and connection else None
@@ -169,10 +187,18 @@ def _invoices(state: State) -> list[Invoice]:
             status=row["status"],
             kind=row["kind"],
             number=row["number"] or "",
-            total=None if row["total_minor"] is None else Money(row["total_minor"], row["total_currency"]),
+            total=_billed(row),
         )
         for row in state.invoices
     ]
+
+
+def _billed(row: Row) -> Money | None:
+    """Give what an invoice bills, measured as our charges are where the tool tells it, else its total."""
+    fields = row["fields"] or {}
+    if fields.get("billed.amount") is not None:
+        return Money(fields["billed.amount"], fields["billed.currency"])
+    return None if row["total_minor"] is None else Money(row["total_minor"], row["total_currency"])
 
 
 def _contact(state: State, role: str) -> Mapping[str, Any] | None:

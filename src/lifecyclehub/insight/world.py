@@ -8,19 +8,22 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from lifecyclehub.insight.teammates import Teammates
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.things import Row
 
-_CONNECTIONS = select(tables.connection).order_by(tables.connection.c.id)
-_SWITCHES = select(tables.handoff)
+_CONNECTIONS = Query(select(tables.connection).order_by(tables.connection.c.id))
+_SWITCHES = Query(select(tables.handoff))
 
 
 @dataclass(slots=True)
 class World:
-    """Connections by id and the switches of handoffs."""
+    """Connections by id and the switches of handoffs; teammates are read when they are asked for."""
 
     connections: Mapping[str, Row]
     switches: Mapping[str, Row]
+    teammates: Teammates
 
     def go_live(self, handoff: str) -> datetime | None:
         """Give since when a handoff acts, None while it is off."""
@@ -34,6 +37,6 @@ class World:
 
 def read_world(conn: Connection) -> World:
     """Read the connections and the switches of the handoffs."""
-    connections = {row["id"]: dict(row) for row in conn.execute(_CONNECTIONS).mappings()}
-    switches = {row["id"]: dict(row) for row in conn.execute(_SWITCHES).mappings()}
-    return World(connections, switches)
+    connections = {row["id"]: row for row in _CONNECTIONS.all(conn)}
+    switches = {row["id"]: row for row in _SWITCHES.all(conn)}
+    return World(connections, switches, Teammates(conn))

@@ -8,35 +8,20 @@ from sqlalchemy import Connection, Table, select
 
 from lifecyclehub.dispatch.dispatcher import Dispatcher
 from lifecyclehub.dispatch.tools import Tools
+from lifecyclehub.insight.decided import DECIDED, decided_version, decided_with
 from lifecyclehub.intake.decide import Decide
-from lifecyclehub.mapping import content_version
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.upsert import put_all
 from lifecyclehub.store.writer import as_operation
 
 _CHUNK = 50
-# How far deciding has come is kept like how far a sweep has come; it belongs to no connection.
-_NOBODYS, _DECIDED = "", "decided"
 
 Progress = Callable[[int], None]
 
 
-def _switches(conn: Connection) -> list[list[str | None]]:
-    table = tables.handoff
-    rows = conn.execute(select(table).order_by(table.c.id)).mappings()
-    return [[row["id"], row["state"], row["go_live"].isoformat() if row["go_live"] else None] for row in rows]
-
-
-def _decided_with(conn: Connection) -> str | None:
-    table = tables.cursor
-    of = (table.c.connection == _NOBODYS) & (table.c.kind == _DECIDED)
-    found: str | None = conn.execute(select(table.c.value).where(of)).scalar()
-    return found
-
-
 def _keep(conn: Connection, version: str) -> None:
-    put_all(conn, tables.cursor, [{"connection": _NOBODYS, "kind": _DECIDED, "value": version}])
+    put_all(conn, tables.cursor, [{**DECIDED, "value": version}])
 
 
 def _after(conn: Connection, table: Table, after: str) -> list[str]:
@@ -55,7 +40,7 @@ class Anew:
     async def if_changed(self, rules: Rules) -> None:
         """Decide anew unless everything was decided with these rules and switches already, also before a restart."""
         version = await self._version(rules)
-        if await self._tools.store.read(_decided_with) != version:
+        if await self._tools.store.read(decided_with) != version:
             await self.all(rules)
 
     async def all(self, rules: Rules, progress: Progress | None = None) -> int:
@@ -69,7 +54,7 @@ class Anew:
         return count
 
     async def _version(self, rules: Rules) -> str:
-        return content_version([rules.version, await self._tools.store.read(_switches)])
+        return await self._tools.store.read(decided_version, rules.version)
 
     async def _each(self, rules: Rules, table: Table, progress: Progress | None) -> int:
         store, count, after = self._tools.store, 0, ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from zlib import crc32
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, text
 
 from lifecyclehub.errors import LostRace
+from lifecyclehub.insight.findings import UNASSIGNED
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
@@ -30,6 +32,7 @@ _EMPTY: dict[str, Row] = {
         "parent": None,
     },
     "contact": {"client": None, "name": None, "email": None},
+    "teammate": {"name": None},
     "deal": {
         "engagement": None,
         "title": None,
@@ -64,6 +67,7 @@ _EMPTY: dict[str, Row] = {
 }
 # Columns that the model names so that they hold money have a default when the vendor gives nothing.
 _NEVER_NULL = {"client": {"standing": "lead"}, "deal": {"purpose": "new"}, "invoice": {"status": "draft", "kind": "invoice"}}
+_ONE_BY_ONE: Final = text("SELECT pg_advisory_xact_lock(1768973678, one) FROM unnest(CAST(:keys AS integer[])) AS one")
 
 
 class Batch:
@@ -74,6 +78,7 @@ class Batch:
         everything = [one for top in observations for one in (top, *top.related)]
         keys = {one.key for one in everything}
         keys |= {(one.connection, one.kind, one.into) for one in everything if one.into}
+        keys |= {(one.connection, one.kind, old) for one in everything for old in one.merged}
         self.links: dict[RecordKey, Row] = {_key(row): row for row in records(conn, tables.link, keys, lock=True)}
         self._linked = set(self.links)
         self.mirrors: dict[RecordKey, dict[str, Row]] = {}
@@ -90,7 +95,11 @@ class Batch:
         self.events: list[Row] = []
         self.findings: list[Row] = []
         self.identities: dict[tuple[str, str], str] = {}
-        self._new_identities: dict[tuple[str, str], str] = {}
+        self.new_identities: dict[tuple[str, str], str] = {}
+        self._strangers: list[Row] = []
+        self.addresses: dict[str, str] = {}  # of teammates
+        self._new_addresses: dict[str, str] = {}
+        self._assignable: set[tuple[str, str]] = set()
         self.touched: set[str] = set()  # engagements to be decided on
         self.touched_clients: set[str] = set()
 
@@ -133,6 +142,17 @@ class Batch:
         if not any(row is new for new in self.new.get(kind, ())):
             self._changed.add((kind, row["id"]))
 
+    def rename(self, column: str, other: str, stays: str) -> None:
+        """Let the rows in memory that name a thing in a column name another one, as those in the database do already."""
+        for row in (*self.things.values(), *self.events, *(one for many in self.new.values() for one in many)):
+            if row.get(column) == other:
+                row[column] = stays
+
+    def forget(self, kind: str, thing: str) -> None:
+        """Do not write a thing that is none any more."""
+        self.things.pop((kind, thing), None)
+        self._changed.discard((kind, thing))
+
     # --- identity keys --------------------------------------------------------------------------------------------------
 
     def load_identities(self, keys: Iterable[tuple[str, str]]) -> None:
@@ -140,19 +160,75 @@ class Batch:
         for row in keyed(self.conn, set(keys)):
             self.identities[row["kind"], row["value"]] = row["client"]
 
+    def owner_of(self, keys: Iterable[tuple[str, str]]) -> Row | None:
+        """Give the client that one of these keys belongs to. Raises LostRace when it was merged away since they were read."""
+        owner = next((self.identities[key] for key in keys if key in self.identities), None)
+        client = self.thing("client", owner)
+        if owner is not None and client is None:
+            raise LostRace("another worker merged this client into another one at the same moment")
+        return client
+
     def claim_identities(self, keys: Iterable[tuple[str, str]], client: str) -> None:
         """Note that free keys belong to a client from now on; a key never changes hands by itself."""
         for key in keys:
             if key not in self.identities:
-                self.identities[key] = self._new_identities[key] = client
+                self.identities[key] = self.new_identities[key] = client
+
+    def expect(self, kind: str, thing: Row, keys: Iterable[tuple[str, str]]) -> None:
+        """Note by which keys the client of a ticket or invoice will be known."""
+        of = {"thing_kind": kind, "thing": thing["id"]}
+        self._strangers += [{"kind": key, "value": value, **of} for key, value in keys]
+
+    def _meet(self) -> None:
+        """Let workers that write the same keys go one after the other, so that what waits for a client and the client meet."""
+        waiting = {(row["kind"], row["value"]) for row in self._strangers}
+        keys = sorted({crc32(f"{kind}={value}".encode()) - 2**31 for kind, value in {*waiting, *self.new_identities}})
+        if not keys or self.conn.dialect.name == "sqlite":  # which has one writer
+            return
+        self.conn.execute(_ONE_BY_ONE, {"keys": keys})
+        if any((row["kind"], row["value"]) not in self.identities for row in keyed(self.conn, waiting)):
+            raise LostRace("another worker met this client at the same moment")
 
     def _write_identities(self) -> None:
-        mine = self._new_identities
+        mine = self.new_identities
         insert_new(self.conn, tables.identity_key, [{"kind": k, "value": v, "client": c} for (k, v), c in sorted(mine.items())])
         if mine and self.conn.dialect.name != "sqlite":
             for row in keyed(self.conn, set(mine)):
                 if mine.get((row["kind"], row["value"]), row["client"]) != row["client"]:
                     raise LostRace("another worker met this client at the same moment")
+
+    # --- teammates ------------------------------------------------------------------------------------------------------
+
+    def load_addresses(self, emails: Iterable[str]) -> None:
+        """Read whose addresses these are."""
+        for row in rows(self.conn, tables.teammate_email, "email", set(emails)):
+            self.addresses[row["email"]] = row["teammate"]
+        self.load("teammate", self.addresses.values())
+
+    def claim_address(self, email: str, teammate: str) -> None:
+        """Note that a free address is a teammate's from now on."""
+        if email not in self.addresses:
+            self.addresses[email] = self._new_addresses[email] = teammate
+
+    def known_in(self, connection: str, teammate: str) -> None:
+        """Note that a tool has this teammate: that they were not to be found there is no finding any more."""
+        self._assignable.add((connection, teammate))
+
+    def _write_addresses(self) -> None:
+        mine = self._new_addresses
+        insert_new(self.conn, tables.teammate_email, [{"email": one, "teammate": whose} for one, whose in sorted(mine.items())])
+        if mine and self.conn.dialect.name != "sqlite":
+            for row in rows(self.conn, tables.teammate_email, "email", set(mine)):
+                if mine[row["email"]] != row["teammate"]:
+                    raise LostRace("another worker met this teammate at the same moment")
+
+    def _forget_unassigned(self) -> None:
+        finding, addresses = tables.finding, tables.teammate_email
+        known = by(rows(self.conn, addresses, "teammate", {whose for _, whose in self._assignable}), "teammate")
+        subjects = sorted(f"{tool}/{row['email']}" for tool, whose in self._assignable for row in known.get(whose, ()))
+        if subjects:
+            of = (finding.c.kind == UNASSIGNED) & (finding.c.subject_kind == "teammate") & finding.c.subject.in_(subjects)
+            self.conn.execute(delete(finding).where(of))
 
     # --- links and mirror -----------------------------------------------------------------------------------------------
 
@@ -190,11 +266,17 @@ class Batch:
 
     def write(self) -> None:
         """Write everything, parents before children, one executemany a table."""
+        self._meet()
         for kind in ("client", "engagement", "contact", "deal", "project", "ticket", "invoice"):
             insert_all(self.conn, _table(kind), self.new.get(kind, []))
             if kind == "client":
                 self._write_identities()
             put_all(self.conn, _table(kind), [self.things[one] for one in sorted(self._changed) if one[0] == kind])
+        insert_new(self.conn, tables.teammate, self.new.get("teammate", []))
+        self._write_addresses()
+        put_all(self.conn, tables.teammate, [self.things[one] for one in sorted(self._changed) if one[0] == "teammate"])
+        self._forget_unassigned()
+        insert_new(self.conn, tables.stranger, self._strangers)
         insert_new(self.conn, tables.role, self.new.get("role", []))
         insert_new(self.conn, tables.charge, self.new.get("charge", []))
         self._write_links()
@@ -208,6 +290,7 @@ _PREFIX = {
     "client": "cli",
     "engagement": "eng",
     "contact": "con",
+    "teammate": "tea",
     "deal": "dea",
     "project": "pro",
     "ticket": "tic",

@@ -7,6 +7,7 @@ changed. The way by which news arrived never changes the answer.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,31 +24,31 @@ from lifecyclehub.intake.waiting import join_waiting_tickets
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new, put_all
 
-_STAGE = (
+_STAGE = Write(
     update(tables.engagement)
     .where(tables.engagement.c.id == bindparam("which"))
-    .values(stage=bindparam("new_stage"), stage_since=bindparam("since"), version=bindparam("new_version"))
+    .values(stage=bindparam("new_stage"), stage_since=bindparam("since"), version=bindparam("new_version"), undecided=False)
 )
-_STANDING = (
+_STANDING = Write(
     update(tables.client)
     .where(tables.client.c.id == bindparam("which"))
     .values(standing=bindparam("new_standing"), standing_since=bindparam("since"))
 )
-_STAGES_OF = (
-    select(tables.engagement.c.client, tables.engagement.c.stage, tables.engagement.c.kind)
-    .where(tables.engagement.c.client.in_(bindparam("wanted", expanding=True)))
-    .distinct()
+_STAGES_OF = Query(
+    select(tables.engagement.c.client, tables.engagement.c.stage, tables.engagement.c.kind).distinct(),
+    tables.engagement.c.client,
 )
-_FREE = update(tables.invoice_line).where(tables.invoice_line.c.invoice == bindparam("of")).values(live=False)
-_NEWEST_FACT = (
+_FREE = Write(update(tables.invoice_line).where(tables.invoice_line.c.invoice == bindparam("of")).values(live=False))
+_NEWEST_FACT = Query(
     select(tables.engagement.c.client, func.max(tables.event.c.at, type_=tables.event.c.at.type).label("at"))
     .join(tables.event, tables.event.c.engagement == tables.engagement.c.id)
-    .where(tables.engagement.c.client.in_(bindparam("wanted", expanding=True)))
-    .group_by(tables.engagement.c.client)
+    .group_by(tables.engagement.c.client),
+    tables.engagement.c.client,
 )
 _SCOPED = ("fixed",)
 
@@ -66,19 +67,22 @@ class SettleAndDecide:
         ready = decide(conn, self._rules, self._ids, self._clock.now(), batch.touched, batch.touched_clients)
         if ready and results:
             last = results[-1]
-            results[-1] = Settled(last.state, last.reason, last.detail, tuple(ready))
+            results[-1] = replace(last, ready=tuple(ready))
         return results
 
 
 class Decide:
-    """Decides anew for engagements and clients that did not change themselves: after a switch, mapping or link changed."""
+    """Decides anew for what did not change by news: after a switch or mapping changed, or a receipt linked something."""
 
     def __init__(self, rules: Rules, ids: Ids, clock: Clock) -> None:
         self._rules, self._ids, self._clock = rules, ids, clock
 
     def __call__(self, conn: Connection, items: Sequence[tuple[Collection[str], Collection[str]]]) -> list[list[Prepared]]:
-        """Give, for each pair (engagements, clients), the effects that may be sent now."""
-        return [decide(conn, self._rules, self._ids, self._clock.now(), *item) for item in items]
+        """Take pairs (engagements, clients), all at once; the last result carries the effects that may be sent now."""
+        engagements = {one for pair in items for one in pair[0]}
+        clients = {one for pair in items for one in pair[1]}
+        ready = decide(conn, self._rules, self._ids, self._clock.now(), engagements, clients)
+        return [[] for _ in items[1:]] + [ready]
 
 
 def decide(
@@ -110,7 +114,7 @@ def _free_charges(conn: Connection, states: Iterable[State]) -> None:
                 line["live"] = False
                 freed.append({"of": line["invoice"]})
     if freed:
-        conn.execute(_FREE, freed)
+        _FREE.run(conn, freed)
 
 
 def _scope_charges(conn: Connection, ids: Ids, states: Iterable[State]) -> None:
@@ -162,21 +166,21 @@ def _derive_stages(conn: Connection, rules: Rules, now: datetime, states: Mappin
         row |= {"stage": stage, "stage_since": since, "version": row["version"] + 1}
         values.append({"which": row["id"], "new_stage": stage, "since": since, "new_version": row["version"]})
     if values:
-        conn.execute(_STAGE, values)
+        _STAGE.run(conn, values)
 
 
 def _known_since(conn: Connection, clients: Collection[str]) -> dict[str, datetime]:
     """Date a first standing by the newest fact that it rests on, not by when we looked: nothing acts on history."""
     if not clients:
         return {}
-    return {row.client: row.at for row in conn.execute(_NEWEST_FACT, {"wanted": sorted(clients)})}
+    return {row["client"]: row["at"] for row in _NEWEST_FACT.each(conn, clients)}
 
 
 def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
     """Bring the standing of clients up to date; give those whose standing changed."""
     engagements: dict[str, list[dict[str, Any]]] = {}
-    for client_id, stage, kind in conn.execute(_STAGES_OF, {"wanted": sorted(clients)}):
-        engagements.setdefault(client_id, []).append({"stage": stage, "kind": kind})
+    for row in _STAGES_OF.each(conn, clients):
+        engagements.setdefault(row["client"], []).append(row)
     values = []
     found = rows(conn, tables.client, "id", clients)
     known = _known_since(conn, [client["id"] for client in found if client["standing_since"] is None])
@@ -185,5 +189,5 @@ def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Co
         if isinstance(derived, Derived) and (derived.value != client["standing"] or client["standing_since"] is None):
             values.append({"which": client["id"], "new_standing": derived.value, "since": known.get(client["id"], now)})
     if values:
-        conn.execute(_STANDING, values)
+        _STANDING.run(conn, values)
     return {value["which"] for value in values}

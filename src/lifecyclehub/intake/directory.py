@@ -18,7 +18,7 @@ from lifecyclehub.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """One endpoint with its door and the secrets that are valid now; candidates are not among them."""
+    """One endpoint with its door and the secrets that are valid, each until its time; candidates are not among them."""
 
     id: str
     connector: str
@@ -26,6 +26,10 @@ class Entrance:
     connection: str | None
     registering_until: datetime | None
     secrets: tuple[Secret, ...]
+
+    def secrets_at(self, now: datetime) -> tuple[Secret, ...]:
+        """Give the secrets that are valid at a moment."""
+        return tuple(one for one in self.secrets if one.until is None or now < one.until)
 
     def registering(self, now: datetime) -> bool:
         """Tell whether a handshake may be answered."""
@@ -59,7 +63,7 @@ def read_directory(conn: Connection, registry: Registry, vault: Vault, now: date
     for row in conn.execute(held).mappings():
         if row["valid_from"] <= now and (row["valid_until"] is None or now < row["valid_until"]):
             value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
-            secrets.setdefault(row["owner"], []).append(Secret(row["id"], value.encode()))
+            secrets.setdefault(row["owner"], []).append(Secret(row["id"], value.encode(), row["valid_until"]))
     entrances, shut = {}, {}
     for row in conn.execute(select(tables.endpoint).where(tables.endpoint.c.state != "closed")).mappings():
         connector = registry.connectors.get(row["connector"])

@@ -26,7 +26,6 @@ def observe(
     *,
     notices: Sequence[str],
     fetched: bool,
-    way: str,
 ) -> Observation:
     """Map a document and what came along. Raises MappingError that names the file, field, value and how to mend it."""
     mappings = rules.mappings[about.id]
@@ -37,7 +36,7 @@ def observe(
         for other in document.related
         if about.kind(other.kind) is not None
     )
-    return replace(top, related=related, notices=tuple(notices), fetched=fetched, way=way)
+    return replace(top, related=related, notices=tuple(notices), fetched=fetched)
 
 
 def _one(
@@ -64,6 +63,7 @@ def _one(
         hub_owned=mapped.hub_owned if mapped else frozenset(),
         marker=document.marker,
         url=document.url,
+        merged=document.merged,
         document=document_as_json(document),
         mapping_version=mappings.version,
         opens_client=kind.creates_client,

@@ -8,14 +8,32 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
+from lifecyclehub.dispatch.prepared import Receipt
 from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.news import note_event, take_over
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.matching import Joins, LiveProject, Several, identity_keys, ticket_project
+from lifecyclehub.messages import Done
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.state import records, rows
-from lifecyclehub.store.things import Row
+from lifecyclehub.store.things import Row, canonical
 
+_effect = tables.effect
+_UNCERTAIN = Query(
+    select(
+        _effect.c.id,
+        _effect.c.connection,
+        _effect.c.creates,
+        func.coalesce(_effect.c.unsure_since, _effect.c.claimed_at).label("since"),
+        _effect.c.marker,
+    )
+    .where(tables.UNCERTAIN_EFFECT, _effect.c.creates.is_not(None))
+    .order_by(_effect.c.id)
+    # The lock keeps a receipt waiting: what is held here for its effect is there when it lets go of it.
+    .with_for_update(read=True),  # which SQLite, with its one writer, leaves out
+    _effect.c.connection,
+)
 _ENDED = ("finished", "lost")
 _SKEW = timedelta(minutes=2)  # by which a vendor's clock may be behind ours
 
@@ -26,7 +44,9 @@ class Matcher:
     def __init__(self, batch: Batch, observations: Sequence[Observation]) -> None:
         self._batch = batch
         everything = [one for top in observations for one in (top, *top.related)]
-        batch.load_identities([key for one in everything if one.fills for key in identity_keys(one.fills, one.values)])
+        keys = [key for one in everything if one.fills for key in identity_keys(one.fills, one.values)]
+        batch.load_identities([*keys, *(key for one in observations if one.fills for key in _requester_keys(one))])
+        batch.load_addresses(one.values["teammate.email"] for one in everything if one.fills == "teammate" and _address_of(one))
         unlinked = [one for one in observations if (batch.links.get(one.key) or {}).get("thing") is None]
         self._creates = self._load_creates({one.connection for one in unlinked})
         if batch.conn.dialect.name != "sqlite":
@@ -35,16 +55,7 @@ class Matcher:
         self._marked = {row["marker"]: row for row in rows(batch.conn, tables.effect, "marker", markers)}
 
     def _load_creates(self, connections: set[str]) -> list[Row]:
-        effect = tables.effect
-        if not connections:
-            return []
-        # The lock keeps a receipt waiting: what is held here for its effect is there when it lets go of it.
-        since = func.coalesce(effect.c.unsure_since, effect.c.claimed_at).label("since")
-        statement = select(effect.c.id, effect.c.connection, effect.c.creates, since, effect.c.marker).where(
-            tables.UNCERTAIN_EFFECT, effect.c.connection.in_(sorted(connections)), effect.c.creates.is_not(None)
-        )
-        statement = statement.order_by(effect.c.id).with_for_update(read=True)  # which SQLite, with its one writer, leaves out
-        return [dict(row) for row in self._batch.conn.execute(statement).mappings()]
+        return _UNCERTAIN.each(self._batch.conn, connections)
 
     def open_create(self, seen: Observation, link: Row | None) -> str | None:
         """Name the open create that this unlinked record may come from, so that it waits until that is settled."""
@@ -63,6 +74,8 @@ class Matcher:
         """Give the thing, and a verdict where it is not simply processed."""
         if seen.fills is None:
             return None, Settled("ignored", "not mapped", "records of this kind fill nothing")
+        if seen.fills == "teammate":
+            return self._teammate(seen, link), None
         if link is not None and link["thing"] is not None:
             return self._batch.thing(seen.fills, link["thing"]), None
         if seen.marker is not None and seen.marker in self._marked:
@@ -71,7 +84,9 @@ class Matcher:
 
     def _by_marker(self, seen: Observation, effect: Row) -> tuple[Row | None, Settled | None]:
         """A record with our marker that is not the one we made is a double or a person's copy: shown, never acted on."""
-        if effect["record_id"] in (None, seen.record_id):
+        if effect["record_id"] is None:
+            return None, self._made_after_all(seen, effect)
+        if effect["record_id"] == seen.record_id:
             return self._batch.thing(seen.fills or "", effect["thing"]), None
         detail = f"it carries the marker of {effect['id']}, which made {effect['record_id']}: a copy, or a double"
         self._batch.findings.append(
@@ -88,12 +103,25 @@ class Matcher:
         )
         return None, Settled("parked", "double", detail)
 
+    def _made_after_all(self, seen: Observation, effect: Row) -> Settled:
+        """What was thought not to be done was done: that settles its effect, or waits with it for a person's word."""
+        told = Receipt(
+            effect=effect["id"],
+            epoch=effect["epoch"],
+            revision=effect["revision"],
+            what="looked up",
+            began_at=seen.seen_at,
+            outcome=Done(record_id=seen.record_id, url=seen.url),
+            detail="a record with its marker came to light",
+        )
+        found = () if effect["state"] == "parked" else (told,)
+        return Settled("held", f"waiting({effect['id']})", "it carries the marker of that effect", found=found)
+
     # --- by kind of thing ---------------------------------------------------------------------------------------------
 
     def _client(self, seen: Observation) -> Row | None:
         keys = identity_keys("client", seen.values)
-        owner = next((self._batch.identities[key] for key in keys if key in self._batch.identities), None)
-        client = self._batch.thing("client", owner)
+        client = self._batch.owner_of(keys)
         if client is None and seen.opens_client:
             client = self._batch.make("client", name=None)
             note_event(self._batch, "client.met", "client", client, seen.created_at or seen.seen_at, seen)
@@ -143,8 +171,20 @@ class Matcher:
         return self._batch.make("contact", client=client)
 
     def _client_of(self, seen: Observation) -> str | None:
-        keys = identity_keys("contact", seen.values)
-        return next((self._batch.identities[key] for key in keys if key in self._batch.identities), None)
+        owner = self._batch.owner_of(identity_keys("contact", seen.values))
+        return owner["id"] if owner is not None else None
+
+    def _teammate(self, seen: Observation, link: Row | None) -> Row | None:
+        """Give the teammate who has this address; the one of before where it is nobody else's yet."""
+        email = _address_of(seen)
+        mine = self._batch.addresses.get(email) if email is not None else None
+        teammate = self._batch.thing("teammate", mine or (link or {}).get("thing"))
+        if teammate is None and email is not None:
+            teammate = self._batch.make("teammate", email=email)
+        if teammate is not None and email is not None:
+            self._batch.claim_address(email, teammate["id"])
+            self._batch.known_in(seen.connection, teammate["id"])
+        return teammate
 
     def _project(self, seen: Observation) -> Row | None:
         return None
@@ -177,9 +217,11 @@ class Matcher:
             if client is not None and thing["client"] != client["id"]:
                 thing["client"] = client["id"]
                 self._batch.change(seen.fills, thing)
+            if client is None and thing["client"] is None:
+                self._batch.expect(seen.fills, thing, self._keys_along(seen))
             if seen.fills == "ticket":
                 return place_ticket(self._batch, thing, seen.seen_at, seen)
-            self._place_invoice(seen, thing, client)
+            place_invoice(self._batch, thing)
         return None
 
     def _client_among(self, seen: Observation) -> Row | None:
@@ -193,13 +235,17 @@ class Matcher:
                     client = thing if kind == "client" else batch.thing("client", (thing or {}).get("client"))
                     if client is not None:
                         return client
-        keys = [key for other in seen.related if other.fills for key in identity_keys(other.fills, other.values)]
-        keys += identity_keys("contact", {"contact.email": seen.values.get(f"{seen.fills}.requester.email")})
-        owner = next((batch.identities[key] for key in keys if key in batch.identities), None)
+        owner = batch.owner_of(self._keys_along(seen))
         if owner is not None:
-            return batch.thing("client", owner)
+            return owner
         person = next((one for one in seen.related if one.fills == "contact"), None)
         return self._person_as_client(seen, person) if person is not None and seen.opens_client else None
+
+    @staticmethod
+    def _keys_along(seen: Observation) -> list[tuple[str, str]]:
+        """Give the identity keys of whoever came along, and of a requester."""
+        keys = [key for other in seen.related if other.fills for key in identity_keys(other.fills, other.values)]
+        return [*keys, *_requester_keys(seen)]
 
     def _person_as_client(self, seen: Observation, person: Observation) -> Row:
         name = person.values.get("contact.name") or person.values.get("contact.email")
@@ -227,18 +273,6 @@ class Matcher:
         if client is not None:
             self._place_contacts(seen, engagement, client)
 
-    def _place_invoice(self, seen: Observation, thing: Row, client: Row | None) -> None:
-        """Give an invoice that we did not draft to the engagement its reference names, else to the client's only open one."""
-        if client is None or thing["engagement"] is not None:
-            return
-        engagements = rows(self._batch.conn, tables.engagement, "client", {client["id"]})
-        said = str(seen.values.get("invoice.reference") or "").strip().casefold()
-        named = [one for one in engagements if said and said == str(one["title"] or "").casefold()]
-        of = named or [one for one in engagements if one["stage"] not in _ENDED]
-        if len(of) == 1:
-            thing["engagement"] = of[0]["id"]
-            self._batch.change("invoice", thing)
-
     def _place_contacts(self, seen: Observation, engagement: Row, client: Row) -> None:
         """The first contact of the deal is the primary one; later ones are only contacts."""
         for position, other in enumerate(one for one in seen.related if one.fills == "contact"):
@@ -251,6 +285,31 @@ class Matcher:
                 self._batch.set_link(other.key, thing_kind="contact", thing=contact["id"])
             role = {"contact": contact["id"], "engagement": engagement["id"], "role": "primary" if position == 0 else "contact"}
             self._batch.new.setdefault("role", []).append(role)
+
+
+def _address_of(seen: Observation) -> str | None:
+    email = seen.values.get("teammate.email")
+    return str(email) if email else None
+
+
+def _requester_keys(seen: Observation) -> Sequence[tuple[str, str]]:
+    return identity_keys("contact", {"contact.email": seen.values.get(f"{seen.fills}.requester.email")})
+
+
+def place_invoice(batch: Batch, thing: Row, *, late: bool = False) -> None:
+    """Give an invoice that we did not draft to the engagement its reference names, else to the client's only open one.
+
+    One that is placed `late` must name it: it may well be of a time before that engagement.
+    """
+    if thing["client"] is None or thing["engagement"] is not None:
+        return
+    engagements = rows(batch.conn, tables.engagement, "client", {thing["client"]})
+    said = str(canonical("invoice", thing).get("reference") or "").strip().casefold()
+    named = [one for one in engagements if said and said == str(one["title"] or "").casefold()]
+    of = named or [one for one in engagements if one["stage"] not in _ENDED and not late]
+    if len(of) == 1:
+        thing["engagement"] = of[0]["id"]
+        batch.change("invoice", thing)
 
 
 def place_ticket(batch: Batch, thing: Row, at: datetime, seen: Observation | None) -> Settled | None:
@@ -274,7 +333,8 @@ def place_ticket(batch: Batch, thing: Row, at: datetime, seen: Observation | Non
 
 def projects_for(batch: Batch, client: str | None, named: str | None) -> tuple[list[LiveProject], list[LiveProject]]:
     """Give the projects that a ticket may name, and the client's live ones, with the ids and addresses they go by."""
-    engagements = {row["id"] for row in rows(batch.conn, tables.engagement, "client", {client})} if client else set()
+    # The lock keeps a receipt waiting that is just making a project: it sees the ticket then, or the ticket sees the project.
+    engagements = {row["id"] for row in rows(batch.conn, tables.engagement, "client", {client}, lock=True)} if client else set()
     own = {row["id"]: row for row in rows(batch.conn, tables.project, "engagement", engagements)}
     if named:
         own |= {row["id"]: row for row in rows(batch.conn, tables.project, "id", _projects_named(batch, named))}

@@ -23,10 +23,11 @@ def age(seen: Observation, link: Row | None) -> Age:
     """
     if link is None or link["fetched_at"] is None:
         return "newer"
-    if link["deleted_at"] is not None and not seen.fetched:
+    ended = link["deleted_at"] is not None or link["merged_into"] is not None
+    if ended and not seen.fetched:
         return "tie"  # a delete beats a late update: only a fresh look brings a record back
-    if link["deleted_at"] is not None and seen.seen_at < link["fetched_at"]:
-        return "older"  # it was looked at before the look that found it gone
+    if ended and seen.seen_at < link["fetched_at"]:
+        return "older"  # it was looked at before the look that found it gone, or merged into another one
     by_vendor = _by_vendor(seen, link)
     if by_vendor != "tie":
         return by_vendor

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lifecyclehub.intake.batch import Batch
+from lifecyclehub.intake.echo import is_echo
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.model import FACT_TIMES
 from lifecyclehub.store.things import Row, canonical, observed, put
@@ -31,29 +32,34 @@ _TIME_OF = {"deal.status": "created_at", "project.status": "created_at", "ticket
 def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
     """Compare each observed field with the mirror and give what is genuine news, by full path.
 
-    As seen before: nothing. As sent by us: confirmed, once. Anything else: news. A field whose word is ours is noted,
-    and a foreign change of it becomes a finding. At the first sight of a thing every value is news.
+    As seen before: nothing. As sent by us, also in the tool's own writing: confirmed, once, and that writing is taken
+    over. The old value while ours is on its way: nothing; once the tool must have shown ours: somebody has changed it
+    back. Anything else: news. Of a field whose word is ours nothing is taken over; a foreign change becomes a finding.
+    At the first sight of a thing every value is news.
     """
     mirror = batch.mirrors.get(seen.key, {})
     news: dict[str, Any] = {}
     for path, value in seen.values.items():
         now = observed(value)
         row = mirror.get(path)
-        if first and path not in seen.hub_owned:
+        ours = path in seen.hub_owned
+        if first and not ours:
             news[path] = value
-        if row is not None and row["seen"] == now and row["sent"] is None:
+        sent = row["sent"] if row is not None else None
+        if row is not None and row["seen"] == now and (sent is None or (sent != now and not _changed_back(row, seen))):
             continue
-        if row is not None and row["sent"] == now:
-            batch.set_mirror(seen.key, path, now, None)
-            continue
-        if row is not None and row["seen"] == now:
-            continue  # ours is still on its way
         batch.set_mirror(seen.key, path, now, None)
-        if path not in seen.hub_owned:
+        if not ours:
             news[path] = value
-        elif row is not None:
+        elif row is not None and not (sent is not None and is_echo(sent, now)):
             _drift(batch, seen, path, row, now)
     return news
+
+
+def _changed_back(row: Row, seen: Observation) -> bool:
+    """Tell whether the old value is no longer one that ours has yet to replace."""
+    by: datetime | None = row["shown_by"]
+    return by is not None and seen.seen_at >= by
 
 
 def _drift(batch: Batch, seen: Observation, path: str, row: Row, now: str) -> None:
@@ -71,6 +77,18 @@ def _drift(batch: Batch, seen: Observation, path: str, row: Row, now: str) -> No
     )
 
 
+def without_later_times(kind: str, thing: Row, news: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out that a fact which holds already became true later: a merged record may only tell when it was merged."""
+    before = canonical(kind, thing)
+    kept = dict(news)
+    for (path, value), time_path in FACT_TIMES.items():
+        known = before.get(time_path.partition(".")[2])
+        holds = before.get(path.partition(".")[2]) == value and news.get(path, value) == value
+        if path.startswith(f"{kind}.") and holds and known is not None and (kept.get(time_path) or known) >= known:
+            kept.pop(time_path, None)
+    return kept
+
+
 def take_over(batch: Batch, seen: Observation, kind: str, thing: Row, news: Mapping[str, Any], *, first: bool) -> None:
     """Write news into the thing, with the time of each fact and an event for it.
 
@@ -78,6 +96,8 @@ def take_over(batch: Batch, seen: Observation, kind: str, thing: Row, news: Mapp
     at first sight stays without a time.
     """
     own = {path.partition(".")[2]: value for path, value in news.items() if path.partition(".")[0] == kind}
+    if kind == "teammate":  # known in several tools: one that hides an address or a name takes nothing away
+        own = {name: value for name, value in own.items() if value is not None}
     if not own:
         return
     before = canonical(kind, thing)

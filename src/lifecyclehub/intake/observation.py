@@ -13,7 +13,8 @@ class Observation:
     """One record as seen at `seen_at` (when our fetch began). `values` are canonical, by full path (`deal.status`).
 
     `hub_owned`: paths whose word is ours: they are watched, not taken over. `fetched` is False for a payload's own
-    document. `created_at` is the record's own, None when unknown.
+    document. `created_at` is the record's own, None when unknown. `merged`: records that were merged into it.
+    `unannounced`: only a sweep told of it, where a webhook should have.
     """
 
     connection: str
@@ -36,9 +37,10 @@ class Observation:
     opens_client: bool = False
     change: Literal["changed", "deleted", "merged"] = "changed"
     into: str | None = None
+    merged: tuple[str, ...] = ()
     related: tuple[Observation, ...] = ()
     notices: tuple[str, ...] = ()
-    way: str = "webhook"
+    unannounced: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -50,10 +52,13 @@ class Observation:
 class Settled:
     """What settling an observation came to: how its notices ended, and what is to be done next.
 
-    `look_again`: a tie that only a fresh fetch can decide. `ready`: effects to be performed now.
+    `look_again`: a tie that only a fresh fetch can decide. `ready`: effects to be performed now. `snapshot`: what
+    was seen, as it is kept. `found`: receipts of effects that this record shows to be done.
     """
 
     state: Literal["processed", "ignored", "held", "parked", "look again"]
     reason: str | None = None
     detail: str | None = None
     ready: tuple[Any, ...] = ()
+    snapshot: str | None = None
+    found: tuple[Any, ...] = ()

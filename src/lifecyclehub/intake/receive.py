@@ -5,12 +5,14 @@ Order: endpoint, size, encoding, handshake, media type, signature over the raw b
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from lifecyclehub.errors import DeliveryRejected
 from lifecyclehub.intake.directory import Directory, Entrance
@@ -25,6 +27,8 @@ from lifecyclehub.vault import Vault
 
 MAX_BODY = 1024 * 1024
 KEPT_REFUSALS = 20
+NOTED_WITHIN_S = 10.0  # of more refusals within such a time no facts are kept: they would only push each other out
+MOST_CANDIDATES = 8
 _KEPT_HEADERS = 100
 _SECRETIVE = ("authorization", "cookie", "proxy-authorization")
 
@@ -58,9 +62,18 @@ def _refuse(conn: Connection, row: Row) -> None:
         conn.execute(delete(table).where(table.c.id.in_(ids)))
 
 
-def _candidate(conn: Connection, row: Row) -> None:
-    """Keep a handshake's secret as a candidate until the vendor's own reply confirms it."""
-    insert_all(conn, tables.secret, [row])
+def _candidate(conn: Connection, row: Row) -> bool:
+    """Keep a handshake's secret as a candidate until the vendor's own reply confirms it; False when there are too many."""
+    table = tables.secret
+    same = (table.c.owner_kind == row["owner_kind"], table.c.owner == row["owner"], table.c.state == "candidate")
+    if int(conn.execute(select(func.count()).select_from(table).where(*same)).scalar_one()) >= MOST_CANDIDATES:
+        return False
+    insert_all(conn, table, [row])
+    return True
+
+
+def _configured(conn: Connection) -> int:
+    return int(conn.execute(select(tables.installation.c.configured)).scalar() or 0)
 
 
 refuse = as_operation(_refuse)
@@ -80,15 +93,20 @@ class Reception:
         directory: Callable[[], Directory],
         reread: Callable[[], Awaitable[Directory]],
         kept: Callable[[Arrival], None],
+        holder: str | None = None,
     ) -> None:
         self._store, self._clock, self._ids, self._vault = store, clock, ids, vault
         self._directory, self._reread, self._kept = directory, reread, kept
+        self.holder = holder  # who has in hand what is kept; None while this process works on nothing
+        self._looking = asyncio.Lock()
+        self._looks = 0
+        self._noted: dict[str, deque[float]] = {}
 
     async def receive(self, incoming: Incoming) -> Answer:
         """Keep a delivery and say so. Raises DeliveryRejected with the status to answer; only facts of it are kept."""
         directory = self._directory()
         if incoming.endpoint not in directory.entrances:
-            directory = await self._reread()
+            directory = await self._newest()
         entrance = directory.entrances.get(incoming.endpoint)
         if incoming.endpoint in directory.shut:  # a vendor that hears 404 gives the hook up; hearing 503 it calls again
             raise DeliveryRejected(503, "no-connector", f"the connector {directory.shut[incoming.endpoint]} cannot be used now")
@@ -99,6 +117,25 @@ class Reception:
         except DeliveryRejected as rejection:
             await self._note(incoming, rejection)
             raise
+
+    async def too_slow(self, incoming: Incoming) -> None:
+        """Keep the fact that a body did not arrive in time; `incoming` holds what came of it."""
+        if incoming.endpoint in self._directory().entrances:
+            await self._note(incoming, DeliveryRejected(408, "too-slow", "the body did not arrive in time"))
+
+    async def _newest(self) -> Directory:
+        """Give the directory as it is now, read anew only where something changed since.
+
+        Strangers can ask for it as often as they like: whoever comes while one looks shares the next look.
+        """
+        asked = self._looks
+        async with self._looking:
+            if self._looks > asked:
+                return self._directory()  # somebody has looked since
+            self._looks += 1
+            if await self._store.read(_configured) == self._directory().configured:
+                return self._directory()
+            return await self._reread()
 
     async def _through(self, entrance: Entrance, incoming: Incoming) -> Answer:
         if len(incoming.body) > MAX_BODY:
@@ -115,7 +152,7 @@ class Reception:
 
     async def _shake_hands(self, entrance: Entrance, header: str, offered: str) -> Answer:
         """Echo a handshake's secret, only while our own subscribe call is open. The one unsigned change there is."""
-        fresh = (await self._reread()).entrances.get(entrance.id)
+        fresh = (await self._newest()).entrances.get(entrance.id)
         now = self._clock.now()
         if fresh is None or not fresh.registering(now):
             raise DeliveryRejected(403, "not-registering", "a handshake is answered only while a subscription is being made")
@@ -124,7 +161,8 @@ class Reception:
         secret = self._ids.new("sec")
         row: Row = {"id": secret, "owner_kind": "endpoint", "owner": entrance.id, "field": "signing", "state": "candidate"}
         row |= {"sealed": self._vault.seal("secret", secret, "signing", offered), "valid_from": now, "valid_until": None}
-        await self._store.run(keep_candidate, row)
+        if not await self._store.run(keep_candidate, row):
+            raise DeliveryRejected(403, "too-many-handshakes", f"{MOST_CANDIDATES} secrets were offered already")
         return Answer(200, {header: offered})
 
     @staticmethod
@@ -141,7 +179,7 @@ class Reception:
         now = self._clock.now()
         verdict = self._verify(entrance, incoming, now)
         if not verdict.ok and verdict.reason in ("bad-signature", "no-secret"):
-            fresh = (await self._reread()).entrances.get(entrance.id)  # the secret may have been stored a moment ago
+            fresh = (await self._newest()).entrances.get(entrance.id)  # the secret may have been stored a moment ago
             verdict = self._verify(fresh, incoming, now) if fresh is not None else verdict
         if not verdict.ok:
             raise DeliveryRejected(401, verdict.reason, f"{verdict.detail} (verified against {incoming.url})")
@@ -151,7 +189,7 @@ class Reception:
     def _verify(entrance: Entrance, incoming: Incoming, now: datetime) -> Any:
         return verify(
             entrance.door.signature,
-            entrance.secrets,
+            entrance.secrets_at(now),
             method=incoming.method,
             url=incoming.url,
             headers=incoming.headers,
@@ -173,11 +211,17 @@ class Reception:
             body=incoming.body,
             received_at=self._clock.now(),
             secret=secret,
+            holder=self.holder,
         )
         await self._store.run(keep, arrival)
         self._kept(arrival)
 
     async def _note(self, incoming: Incoming, rejection: DeliveryRejected) -> None:
+        moment = self._clock.monotonic()
+        noted = self._noted.setdefault(incoming.endpoint, deque(maxlen=KEPT_REFUSALS))
+        if len(noted) == KEPT_REFUSALS and moment - noted[0] < NOTED_WITHIN_S:
+            return
+        noted.append(moment)
         await self._store.run(
             refuse,
             {

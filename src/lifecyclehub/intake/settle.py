@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
 from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.match import Matcher
+from lifecyclehub.intake.merge import merge
+from lifecyclehub.intake.missed import FOUND
 from lifecyclehub.intake.newness import age
-from lifecyclehub.intake.news import genuine, take_over
+from lifecyclehub.intake.news import genuine, take_over, without_later_times
 from lifecyclehub.intake.observation import Observation, Settled
+from lifecyclehub.intake.waiting import place_early_ones
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Write
+from lifecyclehub.store.things import Row
 
 _PROCESSED = Settled("processed")
+_FOUND = Settled("processed", FOUND, "a sweep found it; no webhook had announced it")
 
 
 class Settle:
@@ -30,6 +37,7 @@ class Settle:
         matcher = Matcher(batch, observations)
         results = [self._one(batch, matcher, seen) for seen in observations]
         batch.write()
+        place_early_ones(batch)
         return batch, results
 
     def _one(self, batch: Batch, matcher: Matcher, seen: Observation) -> Settled:
@@ -50,20 +58,32 @@ class Settle:
         waiting = matcher.open_create(seen, link)
         if waiting is not None:
             return Settled("held", f"waiting({waiting})", "it may be what an effect of ours is just creating")
+        return self._taken_in(batch, matcher, seen, link)
+
+    def _taken_in(self, batch: Batch, matcher: Matcher, seen: Observation, link: Row | None) -> Settled:
+        """Take in what is newer than what we know: link or match it, compare, take over, place."""
+        took_over = bool(seen.merged) and (link is None or link["fetched_at"] is None)
+        if seen.merged:
+            merge(batch, seen.key, [(seen.connection, seen.kind, old) for old in seen.merged], seen)
+            link = dict(batch.links[seen.key]) if seen.key in batch.links else None
         thing, verdict = matcher.thing_for(seen, link)
-        self._snapshot(batch, seen)
+        snapshot = self._snapshot(batch, seen)
         self._relink(batch, seen, thing)
         first = link is None or link["thing"] is None
+        news = genuine(batch, seen, first=first)
         if thing is None:
-            genuine(batch, seen, first=first)
-            return verdict or Settled("ignored", "unlinked", "no link, no marker of ours, nothing to match it by")
+            verdict = verdict or Settled("ignored", "unlinked", "no link, no marker of ours, nothing to match it by")
+            return replace(verdict, snapshot=snapshot)
         assert seen.fills is not None  # noqa: S101 (only kinds that fill something are matched)
-        take_over(batch, seen, seen.fills, thing, genuine(batch, seen, first=first), first=first)
+        if took_over:
+            news = without_later_times(seen.fills, thing, news)
+        take_over(batch, seen, seen.fills, thing, news, first=first)
         for other in seen.related:
             self._related(batch, matcher, other)
         placed = matcher.place(seen, thing)
         self._touch(batch, seen.fills, thing)
-        return verdict or placed or _PROCESSED
+        found = seen.unannounced and news and (seen.changed_at is not None or not first)
+        return replace(verdict or placed or (_FOUND if found else _PROCESSED), snapshot=snapshot)
 
     @staticmethod
     def _overtaken(batch: Batch, other: Observation) -> bool:
@@ -92,15 +112,17 @@ class Settle:
             "changed_at": seen.changed_at,
             "fetched_at": seen.seen_at,
             "deleted_at": None,  # a fresh look that shows it alive restores it
+            "merged_into": None,
         }
         if thing is not None:
             columns |= {"thing_kind": seen.fills, "thing": thing["id"]}
         batch.set_link(seen.key, **columns)
 
-    def _snapshot(self, batch: Batch, seen: Observation) -> None:
+    def _snapshot(self, batch: Batch, seen: Observation) -> str:
+        snapshot = batch.ids.new("snp")
         batch.snapshots.append(
             {
-                "id": batch.ids.new("snp"),
+                "id": snapshot,
                 "connection": seen.connection,
                 "kind": seen.kind,
                 "record_id": seen.record_id,
@@ -111,27 +133,26 @@ class Settle:
                 "mapping_version": seen.mapping_version,
             }
         )
+        return snapshot
 
     def _deleted(self, batch: Batch, seen: Observation) -> Settled:
         """A delete beats a late update: the link becomes a tombstone, which only a fresh look at a living record lifts."""
         link = batch.links.get(seen.key)
         if link is not None and link["fetched_at"] is not None and link["fetched_at"] > seen.seen_at:
             return Settled("ignored", "older", "a look that began later found the record alive")
+        news = seen.unannounced and link is not None and link["thing"] is not None and link["deleted_at"] is None
         batch.set_link(seen.key, deleted_at=(link or {}).get("deleted_at") or seen.seen_at, fetched_at=seen.seen_at)
         if link is not None and link["thing"] is not None:
             thing = batch.thing(link["thing_kind"], link["thing"])
             if thing is not None:
                 self._touch(batch, link["thing_kind"], thing)
-        return Settled("processed", "deleted", "the tool says that the record is gone")
+        return Settled("processed", FOUND if news else "deleted", "the tool says that the record is gone")
 
     def _merged(self, batch: Batch, seen: Observation) -> Settled:
         """The surviving record inherits the link, so that nothing is created again for it."""
-        link = batch.links.get(seen.key)
         assert seen.into is not None  # noqa: S101 (checked by the caller)
-        target = (seen.connection, seen.kind, seen.into)
-        batch.set_link(seen.key, merged_into=seen.into, fetched_at=seen.seen_at)
-        if link is not None and link["thing"] is not None and (batch.links.get(target) or {}).get("thing") is None:
-            batch.set_link(target, thing_kind=link["thing_kind"], thing=link["thing"])
+        batch.set_link(seen.key, fetched_at=seen.seen_at)
+        merge(batch, (seen.connection, seen.kind, seen.into), [seen.key], seen)
         return Settled("processed", "merged", f"merged into {seen.into}")
 
     def _touch(self, batch: Batch, kind: str, thing: Any) -> None:
@@ -143,7 +164,7 @@ class Settle:
             batch.touched_clients.add(thing["client"])
 
 
-_END_NOTICE = (
+_END_NOTICE = Write(
     update(tables.notice)
     .where(tables.notice.c.id == bindparam("which"))
     .values(
@@ -151,6 +172,7 @@ _END_NOTICE = (
         reason=bindparam("reason"),
         detail=bindparam("detail"),
         done_at=bindparam("done_at"),
+        snapshot=bindparam("seen"),
         not_before=None,
     )
 )
@@ -165,10 +187,11 @@ def end_notices(conn: Connection, clock: Clock, ends: Sequence[tuple[Sequence[st
             "state": "open" if end.state == "look again" else end.state,
             "reason": end.reason,
             "detail": end.detail,
+            "seen": end.snapshot,
             "done_at": now if end.state in ("processed", "ignored") else None,
         }
         for notices, end in ends
         for notice in notices
     ]
     if values:
-        conn.execute(_END_NOTICE, values)
+        _END_NOTICE.run(conn, values)

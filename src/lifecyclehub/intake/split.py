@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import by, rows
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new
@@ -17,12 +18,25 @@ from lifecyclehub.store.upsert import insert_new
 IGNORED = frozenset({"unknown kind", "not mapped", "unknown account", "same as another", "older", "deleted", "unlinked"})
 
 
+_delivery = tables.delivery
+_OPEN = Query(
+    select(_delivery.c.id, _delivery.c.holder)
+    .where(or_(_delivery.c.state == "open", _delivery.c.state == "held"))
+    .with_for_update(),  # which SQLite, with its one writer, leaves out
+    _delivery.c.id,
+)
+_CLOSE = Write(
+    update(_delivery).where(_delivery.c.id == bindparam("which")).values(state=bindparam("new_state"), reason=bindparam("why"))
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """What reading a delivery brought: its notices as rows, or why it is parked."""
 
     delivery: str
     at: datetime
+    holder: str | None = None
     notices: tuple[Row, ...] = field(default=())
     parked: str | None = None
     detail: str | None = None
@@ -31,22 +45,28 @@ class Split:
 def split(conn: Connection, items: Sequence[Split]) -> list[list[Row]]:
     """Write the notices of open deliveries and close these; give each delivery's notices that are to be worked on.
 
-    A delivery that another worker split, or that was folded into another one, gives none.
+    A delivery that another worker split, that another hub took over, or that was folded into another one, gives none.
     """
-    delivery = tables.delivery
-    ids = [item.delivery for item in items]
-    still_open = {
-        row.id
-        for row in conn.execute(select(delivery.c.id).where(delivery.c.id.in_(ids), delivery.c.state.in_(("open", "held"))))
-    }
-    mine = [item for item in items if item.delivery in still_open]
+    still_open = {row["id"]: row["holder"] for row in _OPEN.each(conn, {item.delivery for item in items})}
+    mine = [item for item in items if item.delivery in still_open and still_open[item.delivery] in (None, item.holder)]
     insert_new(conn, tables.notice, [notice for item in mine for notice in item.notices])
     whole = [item.delivery for item in mine if item.parked is None]
-    if whole:
-        conn.execute(update(delivery).where(delivery.c.id.in_(whole)).values(state="split", reason=None))
-    for item in mine:
-        if item.parked is not None:
-            reason = {"state": "parked", "reason": f"{item.parked}: {item.detail}"}
-            conn.execute(update(delivery).where(delivery.c.id == item.delivery).values(**reason))
-    kept = by([row for row in rows(conn, tables.notice, "delivery", whole) if row["state"] == "open"], "delivery")
-    return [kept.get(item.delivery, []) for item in items]
+    ends = [("parked", f"{one.parked}: {one.detail}") if one.parked is not None else ("split", None) for one in mine]
+    closed = [{"which": item.delivery, "new_state": state, "why": why} for item, (state, why) in zip(mine, ends, strict=True)]
+    _CLOSE.run(conn, closed)
+    kept = by(rows(conn, tables.notice, "delivery", whole), "delivery")
+    _note_folded(conn, [item for item in mine if len(kept.get(item.delivery, ())) < len(item.notices)], kept)
+    return [[row for row in kept.get(item.delivery, ()) if row["state"] == "open"] for item in items]
+
+
+def _note_folded(conn: Connection, items: Sequence[Split], kept: Mapping[str, Sequence[Row]]) -> None:
+    """Keep an entry whose key is known already, without that key, so that it is seen what became of it."""
+    folded = []
+    for item in items:
+        there = {row["position"] for row in kept.get(item.delivery, ())}
+        for row in item.notices:
+            if row["position"] not in there:
+                said = f"an entry with the key {row['key']} came before"
+                ended = {"key": None, "document": None, "state": "ignored", "reason": "same as another", "detail": said}
+                folded.append({**row, **ended, "done_at": item.at})
+    insert_new(conn, tables.notice, folded)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from lifecyclehub.connector import About, Connector
@@ -23,16 +26,19 @@ from lifecyclehub.errors import (
     PluginHangs,
     PluginRefused,
     RecordGone,
+    Spared,
     TryAgain,
 )
 from lifecyclehub.intake.decide import SettleAndDecide
 from lifecyclehub.intake.directory import Directory
 from lifecyclehub.intake.fetch import gone, observe
+from lifecyclehub.intake.hands import Hands
 from lifecyclehub.intake.keep import Arrival
+from lifecyclehub.intake.lanes import BUSY, LANES, ROOM, Lanes, RecordKey
 from lifecyclehub.intake.notices import Failed, due_notices, fail, notices_by_id, open_deliveries, open_notices
 from lifecyclehub.intake.observation import Observation, Settled
+from lifecyclehub.intake.page import WAYS, swept_notices
 from lifecyclehub.intake.split import Split, split
-from lifecyclehub.intake.sweep import swept_notices
 from lifecyclehub.jsonio import parse_strictly
 from lifecyclehub.messages import Delivery, Document, Notice, Ref
 from lifecyclehub.registry.runner import cut
@@ -45,9 +51,8 @@ from lifecyclehub.vendor.retry import next_try
 
 BACKLOG = 2_000
 _LOOKS = 5  # at a record that others look at in the same moment
-LANES = 5_000  # records at work or waiting in memory; what is more stays open in the store
+IN_FLIGHT = 512  # deliveries and records together; of one connection only so many as its lanes allow
 LARGE = 64 * 1024
-RecordKey = tuple[str, str, str]
 
 
 class Intake:
@@ -55,12 +60,12 @@ class Intake:
 
     def __init__(self, tools: Tools, rules: Rules, dispatcher: Dispatcher, directory: Callable[[], Directory]) -> None:
         self._tools, self._dispatcher, self._directory = tools, dispatcher, directory
-        self.flow = Flow()
+        self.flow = Flow(IN_FLIGHT)
+        self.lanes = Lanes(self.flow, self._record)
+        self.hands = Hands(tools, self.flow)
         self._waiting = 0
+        self._swept: Counter[str] = Counter()  # swept deliveries that wait in memory, by connection
         self._left_in_store = False
-        self._stranded = False
-        self._lanes: dict[RecordKey, dict[str, Row]] = {}
-        self._at_work: set[str] = set()  # notices that a lane is just working on
         self.use(rules)
 
     def use(self, rules: Rules) -> None:
@@ -79,25 +84,49 @@ class Intake:
             self._left_in_store = True
             return
         self._waiting += 1
-        self.flow.start(self._delivery(arrival))
+        if arrival.connection is not None:
+            self._swept[arrival.connection] += 1
+        self.flow.start(self._delivery(arrival), partial(self._left, arrival))
+
+    def waiting(self, connection: str) -> int:
+        """Give how many records of a connection are at work or wait."""
+        return self.lanes.count(connection)
+
+    async def room(self, connection: str) -> None:
+        """Wait until little of a connection waits: who looks for more brings it no faster than it is worked on."""
+        while not self.flow.stopping and (self._left_in_store or self._swept[connection] or self.lanes.count(connection) >= ROOM):
+            await self.lanes.fewer(connection)
 
     # --- deliveries ---------------------------------------------------------------------------------------------------
 
     async def _delivery(self, arrival: Arrival) -> None:
         try:
-            await self._split(arrival)
+            self.lanes.take(await self._split(arrival))
         finally:
-            self._waiting -= 1
+            self._out_of_memory(arrival)
         if self._left_in_store and self._waiting < BACKLOG // 2:
-            self._left_in_store = False
             await self.refill()
 
-    async def refill(self) -> None:
-        """Take up open deliveries from the store, as many as memory is meant to hold."""
-        for arrival in await self._tools.store.read(open_deliveries, "", BACKLOG // 2):
-            self.offer(arrival)
+    def _left(self, arrival: Arrival) -> None:
+        self._out_of_memory(arrival)
+        self._left_in_store = True
 
-    async def _split(self, arrival: Arrival) -> None:
+    def _out_of_memory(self, arrival: Arrival) -> None:
+        self._waiting -= 1
+        if arrival.connection is not None:
+            self._swept[arrival.connection] -= 1
+
+    async def refill(self) -> None:
+        """Take up open deliveries from the store, as many as memory is meant to hold, of every connector its share."""
+        self._left_in_store = False
+        usable = self._tools.registry.connectors.keys() - self._tools.runner.hanging
+        if usable:
+            room = BACKLOG // 2 // len(usable) + 1
+            found = await self._tools.store.read(open_deliveries, usable, self._tools.holder, room)
+            for arrival in await self.hands.deliveries(found):
+                self.offer(arrival)
+
+    async def _split(self, arrival: Arrival) -> Sequence[Row]:
         now = self._tools.clock.now()
         try:
             parsed = arrival.parsed if arrival.parsed is not None else await _parsed(arrival.body)
@@ -112,7 +141,7 @@ class Intake:
             )
             read: Any = (
                 swept_notices(arrival.body)
-                if arrival.way == "sweep"
+                if arrival.way in WAYS
                 else await self._tools.runner.call(arrival.connector, connector.read, delivery)
             )
             notices = tuple(self._as_row(arrival, position, one, connector.about) for position, one in enumerate(read))
@@ -120,21 +149,23 @@ class Intake:
         except NotOurJson as error:
             item = Split(delivery=arrival.id, at=now, parked=error.reason, detail=error.detail)
         except (PluginHangs, PluginRefused):
-            return  # it stays open, and is read when the hub is started again
+            return ()  # it stays open, and is read when the hub is started again
         except HubError as error:
             item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=str(error))
         except Exception as error:  # noqa: BLE001 (what a connector gave is no list of notices)
             item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=f"{type(error).__name__}: {error}")
-        await self._write(item)
+        return await self._write(replace(item, holder=self._tools.holder))
 
-    async def _write(self, item: Split) -> None:
+    async def _write(self, item: Split) -> Sequence[Row]:
         try:
-            self.take(await self._tools.store.run(split, item))
+            return await self._tools.store.run(split, item)
         except (StoreBusy, StoreClosed):
-            return  # it stays open; the tick takes it up again
+            # It stays open, and the tick takes it up again; or it was split, and only the word of that got lost.
+            self.lanes.stranded = True
+            return ()
         except Exception as error:  # noqa: BLE001 (the database refuses what a connector made of it)
-            parked = Split(delivery=item.delivery, at=item.at, parked="cannot be kept", detail=f"{type(error).__name__}: {error}")
-            await self._tools.store.run(split, parked)
+            detail = f"{type(error).__name__}: {error}"
+            return await self._tools.store.run(split, replace(item, notices=(), parked="cannot be kept", detail=detail))
 
     def _as_row(self, arrival: Arrival, position: int, notice: Notice, about: About) -> Row:
         state, reason, connection = self._place(arrival, notice, about)
@@ -144,6 +175,7 @@ class Intake:
             "delivery": arrival.id,
             "position": position,
             "endpoint": arrival.endpoint,
+            "way": arrival.way,
             "connection": connection,
             "connector": arrival.connector,
             # Never NULL where it is known: a database takes no two of them for equal, and the key would fold nothing.
@@ -158,6 +190,7 @@ class Intake:
             "actor": notice.actor,
             "document": whole_document_as_json(notice.document) if notice.document else None,
             "state": state,
+            "holder": self._tools.holder,
             "reason": reason,
             "detail": None,
             "kept_at": arrival.received_at,
@@ -182,43 +215,25 @@ class Intake:
 
     # --- records ------------------------------------------------------------------------------------------------------
 
-    def take(self, notices: Iterable[Row]) -> None:
-        """Put open notices into the lane of their record; a lane works on one thing at a time."""
-        for row in notices:
-            key = (row["connection"], row["kind"], row["record_id"])
-            lane = self._lanes.get(key)
-            if lane is not None:
-                lane[row["id"]] = row
-            elif self.flow.stopping or len(self._lanes) >= LANES:
-                self._stranded = True
-            else:
-                self._lanes[key] = {row["id"]: row}
-                self.flow.start(self._lane(key))
-
-    async def _lane(self, key: RecordKey) -> None:
-        try:
-            while waiting := self._lanes[key]:
-                self._lanes[key] = {}
-                self._at_work |= waiting.keys()
-                try:
-                    await self._record(key, list(waiting.values()))
-                finally:
-                    self._at_work -= waiting.keys()
-        except (StoreBusy, StoreClosed):
-            self._stranded = True
-        finally:
-            del self._lanes[key]
-
     async def _record(self, key: RecordKey, notices: Sequence[Row]) -> None:
+        began = self._tools.clock.now()
+        connection = self._directory().connections.get(key[0])
+        if connection is not None and connection["state"] != "active":  # it was paused since they were split
+            ids, since = tuple(row["id"] for row in notices), notices[0]["first_failed_at"]
+            said = connection["reason"] or "it is paused"
+            await self._wait(Failed(notices=ids, state="held", reason="connection", detail=said, since=since, tries=0))
+            return
         try:
             settled = await self._settled(key, notices)
         except (StoreBusy, StoreClosed):
-            self._stranded = True  # the notices stay open; the tick takes them up again
+            self.lanes.stranded = True  # the notices stay open; the tick takes them up again
             return
         except Exception as error:  # noqa: BLE001 (one bad notice parks itself, whatever it met)
-            await self._failed(key, notices, error)
+            await self._failed(key, notices, began, error)
             return
         self._dispatcher.submit(settled.ready)
+        for receipt in settled.found:
+            await self._dispatcher.receive(receipt)
 
     async def _settled(self, key: RecordKey, notices: Sequence[Row]) -> Settled:
         """Look at the record and settle what was seen, again until nothing newer is known than what was seen."""
@@ -242,15 +257,35 @@ class Intake:
         kind = connector.about.kind(key[1])
         if payload is not None and not fetch and kind is not None and kind.order != "none":
             document = document_from_json(payload)
-            way = "webhook"
-            return observe(self._rules, connection, connector.about, document, began, notices=ids, fetched=False, way=way)
+            return await self._observed(connector, connection, document, began, notices=ids, fetched=False)
+        unannounced = _unannounced(connection, notices)
         try:
             document = await self._fetch(connector, connection, Ref(key[1], key[2]))
-        except RecordGone:
-            return gone(*key, began, ids)
-        except Moved as moved:
-            return gone(*key, began, ids, moved.to)
-        return observe(self._rules, connection, connector.about, document, began, notices=ids, fetched=True, way="webhook")
+        except (RecordGone, Moved) as left:
+            into = left.to if isinstance(left, Moved) else None
+            unannounced = unannounced and kind is not None and kind.deletes == "webhook"
+            return replace(gone(*key, began, ids, into), unannounced=unannounced)
+        seen = await self._observed(connector, connection, document, began, notices=ids, fetched=True)
+        changed_at = document.changed_at or last["at"]
+        since_ours = changed_at is None or changed_at >= connection["created_at"]
+        return replace(seen, unannounced=unannounced and since_ours)
+
+    async def _observed(
+        self, connector: Connector, connection: Row, document: Document, began: datetime, *, notices: Sequence[str], fetched: bool
+    ) -> Observation:
+        """Map a document: on the event loop with what is ours, under the watchdog with a connector's own converters."""
+        about = connector.about
+
+        def look() -> Observation | MappingError:
+            try:
+                return observe(self._rules, connection, about, document, began, notices=notices, fetched=fetched)
+            except MappingError as error:
+                return error
+
+        seen = await self._tools.runner.call(about.id, look) if about.converters else look()
+        if isinstance(seen, MappingError):
+            raise seen
+        return seen
 
     async def _fetch(self, connector: Connector, connection: Row, ref: Ref) -> Document:
         target = await self._tools.targets(connection["id"])
@@ -260,13 +295,12 @@ class Intake:
             raise MappingError(f"asked for {ref.kind} {ref.id}, got {document.kind} {document.id}.", where=connector.about.id)
         return document
 
-    async def _failed(self, key: RecordKey, notices: Sequence[Row], error: Exception) -> None:
+    async def _failed(self, key: RecordKey, notices: Sequence[Row], began: datetime, error: Exception) -> None:
         """Say on the notices what went wrong; a passing fault is tried again by the usual schedule."""
         ids = tuple(row["id"] for row in notices)
         now = self._tools.clock.now()
         text = str(error) or type(error).__name__
-        if isinstance(error, NeedsReauthorization):
-            await self._tools.store.run(pause, Pause(key[0], text))
+        if isinstance(error, NeedsReauthorization) and await self._tools.store.run(pause, Pause(key[0], text, began)):
             item = Failed(notices=ids, state="held", reason="connection", detail=text)
         elif isinstance(error, PluginHangs):
             item = Failed(notices=ids, state="open", reason="connector hangs", detail=text)
@@ -276,6 +310,9 @@ class Intake:
             item = Failed(notices=ids, state="parked", reason="mapping", detail=text)
         elif isinstance(error, Forbidden):
             item = Failed(notices=ids, state="parked", reason="forbidden", detail=text)
+        elif isinstance(error, Spared):
+            first, until = notices[0]["first_failed_at"], now + timedelta(seconds=error.after or 0.0)
+            item = Failed(notices=ids, state="open", reason="spared", detail=text, since=first, next=until, tries=0)
         elif isinstance(error, CallFailed):
             since = notices[0]["first_failed_at"] or now
             after = getattr(error, "after", None)
@@ -284,34 +321,64 @@ class Intake:
             item = Failed(notices=ids, state=state, reason=reason, detail=text, since=since, next=when)
         else:
             item = Failed(notices=ids, state="parked", reason="error", detail=f"{type(error).__name__}: {text}")
+        await self._wait(item)
+
+    async def _wait(self, item: Failed) -> None:
         try:
             await self._tools.store.run(fail, item)
         except (StoreBusy, StoreClosed):
-            self._stranded = True
+            self.lanes.stranded = True
 
     # --- what time brings ---------------------------------------------------------------------------------------------
 
+    async def take_over(self) -> None:
+        """At a start, or when another hub is gone: take over what dead hubs had in hand, then everything that is open."""
+        one_by_one = await self.hands.take_over(self._split, self._by_itself)
+        if one_by_one is not None:
+            self.flow.start(self._then_the_rest(one_by_one), self.hands.none_alone)
+        await self.recover()
+
+    async def _then_the_rest(self, one_by_one: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await one_by_one()
+        finally:
+            self.lanes.stranded = True
+
+    async def _by_itself(self, row: Row) -> None:
+        self.lanes.take([row])
+        await self.lanes.over((row["connection"], row["kind"], row["record_id"]))
+
     async def recover(self) -> None:
-        """At a start: take up everything that is open."""
+        """Take up everything that is open and in this hub's hands, or in nobody's."""
         after = ""
-        while len(self._lanes) < LANES and (rows := await self._tools.store.read(open_notices, self._tools.clock.now(), after)):
-            self.take(row for row in rows if row["id"] not in self._at_work)
+        now = self._tools.clock.now()
+        while len(self.lanes) < LANES:
+            rows = await self._tools.store.read(open_notices, now, self._tools.holder, after, but=self.lanes.full())
+            if not rows:
+                break
+            self.lanes.take(await self.hands.notices(rows, self.lanes.at_work))
             after = rows[-1]["id"]
         await self.refill()
 
     async def tick(self) -> None:
         """Try again what is due, and take up what another process or command left open."""
-        if self._stranded and len(self._lanes) < LANES // 2:
-            self._stranded = False
+        if self.lanes.stranded and len(self.lanes) < LANES // 2:
+            self.lanes.stranded = False
             await self.recover()
-        due = await self._tools.store.read(due_notices, self._tools.clock.now())
-        self.take(row for row in due if row["id"] not in self._at_work)  # a slow look is not begun again meanwhile
+        now, holder = self._tools.clock.now(), self._tools.holder
+        due = await self._tools.store.read(due_notices, now, holder, but=self.lanes.full(BUSY))
+        self.lanes.take(await self.hands.notices(due, self.lanes.at_work))  # a slow look is not begun again meanwhile
         if self._waiting == 0:
             await self.refill()
 
     async def reopened(self, notices: list[str]) -> None:
         """Take up notices that waited for an effect."""
-        self.take(await self._tools.store.read(notices_by_id, notices))
+        self.lanes.take(await self.hands.notices(await self._tools.store.read(notices_by_id, notices), self.lanes.at_work))
+
+
+def _unannounced(connection: Row, notices: Sequence[Row]) -> bool:
+    """Tell whether only sweeps told of a record on a connection whose webhooks should have."""
+    return bool(connection["listens"]) and all(row["way"] == "sweep" for row in notices)
 
 
 async def _parsed(body: bytes) -> Any:

@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias
 
 from lifecyclehub.errors import MappingError
-from lifecyclehub.mapping.expressions import Expression, Interpreter, compile_expression, reason_of, walk
+from lifecyclehub.mapping.expressions import Expression, compile_expression, reason_of, walk
 from lifecyclehub.mapping.functions import instant_of
+from lifecyclehub.mapping.running import Budget, runner
 from lifecyclehub.mapping.shape import Shape, check_paths
 from lifecyclehub.mapping.syntax import Node, Path, Trace, dotted, plain_path, unparse
 
@@ -140,15 +141,13 @@ def _operand(node: Node) -> Callable[[Any], Any]:
     if tested is not None:
         read = walk(tested)
         return lambda data: read(data) is not None
-    return lambda data: _Strict().visit(node, data)
+    return runner(node, _strictly)
 
 
-class _Strict(Interpreter):
+def _strictly(node: Node) -> Callable[[Any, Any, Budget], bool]:
     """Inside filters and functions of a condition, too, a comparison with null is no answer."""
-
-    def visit_comparator(self, node: Node, value: Any) -> bool:
-        left, right = (self.visit(child, value) for child in node["children"])
-        return compare(node["value"], left, right, unparse(node), (unparse(node["children"][0]), unparse(node["children"][1])))
+    sign, whole, names = node["value"], unparse(node), (unparse(node["children"][0]), unparse(node["children"][1]))
+    return lambda left, right, _: compare(sign, left, right, whole, names)
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------

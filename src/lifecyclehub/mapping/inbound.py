@@ -185,6 +185,12 @@ def _canonical(path: str, file: str, fills: str | None) -> Field:
 def _check(entry: Entry, canonical: Field) -> None:
     if entry.authority not in ("", "hub"):
         raise MappingError(f"{entry.path}: authority is {entry.authority!r}.", where=entry.file, mend='It can only be "hub".')
+    if entry.path == "client.standing" and entry.authority != "hub":
+        raise MappingError(
+            "client.standing is derived by lifecycle.toml, so our word counts for it.",
+            where=entry.file,
+            mend='Add authority = "hub": what the tool shows is compared, and not taken over.',
+        )
     if entry.expression is not None:
         for path in entry.expression.paths:
             if path[0] in _ROOT.of:

@@ -46,6 +46,7 @@ THINGS: Final[dict[str, dict[str, Field]]] = {
         "country": TEXT,
     },
     "contact": {"name": TEXT, "email": Field("email", identity="email"), "phone": TEXT},
+    "teammate": {"email": EMAIL, "name": TEXT},
     "deal": {
         "title": TEXT,
         "status": _choice("open", "won", "lost"),
@@ -87,6 +88,8 @@ THINGS: Final[dict[str, dict[str, Field]]] = {
         "kind": _choice("invoice", "credit"),
         "total.amount": AMOUNT,
         "total.currency": CURRENCY,
+        "billed.amount": AMOUNT,  # as charges are: without tax where the lines that we draft are without
+        "billed.currency": CURRENCY,
         "paid.amount": AMOUNT,
         "paid.currency": CURRENCY,
         "issued_on": DATE,

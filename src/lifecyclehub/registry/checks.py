@@ -12,7 +12,7 @@ from lifecyclehub.connector import CONTRACT_VERSION, About, Action, Connector, D
 from lifecyclehub.connector.about import Auth, Signature
 from lifecyclehub.connector.roles import ROLES
 
-CANONICAL: Final = frozenset({"deal", "client", "contact", "project", "ticket", "invoice"})
+CANONICAL: Final = frozenset({"deal", "client", "contact", "teammate", "project", "ticket", "invoice"})
 _ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,59}")
 _SLOT: Final = re.compile(r"\{([^{}]*)\}")
@@ -85,6 +85,9 @@ def _kinds(about: About) -> Iterator[str]:
             yield f"the kind {kind.id} polls every {kind.poll_s} s"
         if kind.resolution_s < 0:
             yield f"the kind {kind.id} has a negative resolution"
+    people = [kind.id for kind in about.kinds if kind.fills == "teammate"]
+    if len(people) > 1:  # an owner is looked up by the one record that the tool assigns by
+        yield f"{' and '.join(people)} all fill 'teammate'; only the kind that the tool assigns by may"
 
 
 def _doors(about: About) -> Iterator[str]:

@@ -73,6 +73,11 @@ class Registry:
             _refuse_faulty(connector)
         return cls(MappingProxyType({connector.about.id: connector for connector in connectors}), ())
 
+    def without(self, connector_id: str, reason: str, mend: str) -> Registry:
+        """Give the registry with one connector refused; the others go on."""
+        left = {name: one for name, one in self.connectors.items() if name != connector_id}
+        return Registry(MappingProxyType(left), (*self.refused, Refusal(connector_id, "its mappings", reason, mend)))
+
     def get(self, connector_id: str) -> Connector:
         """Give a connector. Raises `PluginRefused` saying why it is not there."""
         if (connector := self.connectors.get(connector_id)) is not None:

@@ -116,10 +116,21 @@ def _do(tool: dict[str, Any], name: str, given: Sequence[str]) -> Any:
     try:
         with request.build_opener(request.ProxyHandler({})).open(asked, timeout=20) as reply:
             return json.load(reply)
-    except error.HTTPError:
-        raise Mistyped(f"it did not work. It is typed: {name} {tool['acts'][name][0]}") from None
+    except error.HTTPError as refused:
+        said = refused.read().decode("utf-8", "replace")
+        told = f"it did not work.\nSaid:  {_why(said)}\nTyped: {name} {tool['acts'][name][0]}"
+        raise Mistyped(told) from None
     except OSError:
         raise Mistyped("the tools do not run any more. Start them: python -m lifecyclehub.sandbox") from None
+
+
+def _why(said: str) -> str:
+    """Give our own sentence about what was typed, else the tool's answer as it is."""
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        return said
+    return str(answer["error"]) if isinstance(answer, dict) and isinstance(answer.get("error"), str) else said
 
 
 def _given(value: Any, wanted: str, indent: str) -> Iterator[str]:

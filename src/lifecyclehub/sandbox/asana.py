@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from lifecyclehub.messages import marker_in
 from lifecyclehub.sandbox.asana_hooks import Webhooks
+from lifecyclehub.sandbox.asana_people import People
 from lifecyclehub.sandbox.asana_shape import (
     PROJECT_MEMBERS,
     STORY_MEMBERS,
@@ -44,6 +45,7 @@ class AsanaTool(Tool):
         super().__init__(home)
         self.state = State(self.now)
         self._hooks = Webhooks(self.state, self.ring)
+        self._people = People(self.state)
         self.job_delay_s = job_delay_s
         self.credentials = {"token": f"1/{secrets.token_hex(8)}:{secrets.token_hex(16)}"}
         self.oauth = {name: secrets.token_hex(12) for name in ("client_id", "client_secret", "refresh_token")}
@@ -74,8 +76,7 @@ class AsanaTool(Tool):
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         calls: list[tuple[str, str, Handler]] = [
-            ("GET", "/users/me", self._me),
-            ("GET", "/users/{gid}", self._user),
+            *self._people.routes(),
             ("GET", "/workspaces/{gid}", self._workspace),
             ("GET", "/workspaces/{gid}/custom_fields", self._custom_fields),
             ("GET", "/projects", self._list_projects),
@@ -102,7 +103,7 @@ class AsanaTool(Tool):
 
     @property
     def acts(self) -> dict[str, Callable[..., Awaitable[Any]]]:
-        acts = (
+        acts: tuple[Callable[..., Awaitable[Any]], ...] = (
             self.complete_project,
             self.reopen_project,
             self.archive_project,
@@ -110,9 +111,10 @@ class AsanaTool(Tool):
             self.create_project_by_hand,
             self.copy_project,
             self.delete_project,
+            self.restore_project,
             self.add_template,
-            self.add_person,
             self.heartbeat,
+            *self._people.acts(),
         )
         return {"list": self.everything, **{act.__name__: act for act in acts}}
 
@@ -138,15 +140,6 @@ class AsanaTool(Tool):
             return JSONResponse({"data": chosen(shelf.get(request.path_params["gid"]), request)})
 
         return read
-
-    async def _me(self, request: Request) -> Response:
-        return JSONResponse({"data": chosen(self.state.robot, request)})
-
-    async def _user(self, request: Request) -> Response:
-        gid = request.path_params["gid"]
-        if gid not in self.state.people:
-            raise unknown("user", gid)
-        return JSONResponse({"data": chosen(self.state.people[gid], request)})
 
     async def _workspace(self, request: Request) -> Response:
         self._known_workspace(request.path_params["gid"])
@@ -363,13 +356,15 @@ class AsanaTool(Tool):
         self._drop(project, by="person")
         return {"id": project}
 
+    async def restore_project(self, project: str) -> Record:
+        """Take a project out of the bin."""
+        record = self.state.projects.restore(project)
+        self._hooks.tell(self._hooks.event(record, "undeleted", self.state.person))
+        return {"id": project}
+
     async def add_template(self, name: str, tasks: list[str] | None = None) -> Record:
         """Make a project template."""
         return {"id": self.state.add_template(name, tasks or ("Kick-off", "Hand over"))["gid"]}
-
-    async def add_person(self, name: str, email: str) -> Record:
-        """Invite somebody into the workspace."""
-        return {"id": self.state.add_person(name, email)["gid"]}
 
     async def heartbeat(self) -> Record:
         """Send every webhook the empty delivery that Asana sends every eight hours."""

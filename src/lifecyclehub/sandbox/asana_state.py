@@ -36,6 +36,7 @@ class Shelf:
     what: str
     records: dict[str, Record] = field(default_factory=dict)
     made: dict[str, float] = field(default_factory=dict)
+    bin: dict[str, Record] = field(default_factory=dict)
 
     def put(self, record: Record) -> Record:
         """Keep a new record."""
@@ -50,9 +51,14 @@ class Shelf:
         return self.records[gid]
 
     def drop(self, gid: str) -> Record:
-        """Delete a record."""
-        record = self.get(gid)
+        """Delete a record; for a while it can be taken out of the bin."""
+        record = self.bin[gid] = self.get(gid)
         del self.records[gid]
+        return record
+
+    def restore(self, gid: str) -> Record:
+        """Take a record out of the bin."""
+        record = self.records[gid] = self.bin.pop(gid)
         return record
 
     def visible(self, lag_s: float, keep: Callable[[Record], bool] = lambda _: True) -> list[Record]:
@@ -96,6 +102,8 @@ class State:
         if said == "me":
             return self.robot
         for person in self.people.values():
+            if not person["workspaces"]:
+                continue
             if said == person["gid"] or said.lower() == person["email"].lower():
                 return person
         raise refusal(400, f"{member}: Not a user in Organization: {said}")

@@ -25,7 +25,6 @@ from lifecyclehub.sandbox.hubspot_shape import (
     described_pipelines,
     error,
     millis,
-    not_found,
     refuse_unknown,
     stamp,
 )
@@ -68,8 +67,8 @@ class HubSpotTool(Tool):
         records = "/crm/v3/objects/{type}"
         return [
             ("GET", "/account-info/v3/details", self._details),
-            ("GET", "/crm/v3/owners", self._owners),
-            ("GET", "/crm/v3/owners/{id}", self._owner),
+            ("GET", "/crm/v3/owners", self.people.owners.listed),
+            ("GET", "/crm/v3/owners/{id}", self.people.owners.read),
             ("GET", "/crm/v3/properties/{type}", self._properties),
             ("GET", "/crm/v3/pipelines/{type}", self._pipelines),
             ("POST", f"{records}/search", self._search),
@@ -102,28 +101,6 @@ class HubSpotTool(Tool):
             }
         )
 
-    async def _owners(self, _: Request) -> Response:
-        return JSONResponse({"results": [self._described_owner(owner) for owner in self.people.owners]})
-
-    async def _owner(self, request: Request) -> Response:
-        owner = request.path_params["id"]
-        if owner not in self.people.owners or request.query_params.get("archived") == "true":
-            raise not_found("owner", owner)
-        return JSONResponse(self._described_owner(owner))
-
-    def _described_owner(self, owner: str) -> dict[str, Any]:
-        email, first, last = self.people.owners[owner]
-        since = "2024-01-15T08:00:00.000Z"
-        said = {
-            "id": owner,
-            "email": email,
-            "type": "PERSON",
-            "firstName": first,
-            "lastName": last,
-            "userId": int(owner) % 10_000_000,
-        }
-        return {**said, "createdAt": since, "updatedAt": since, "archived": False}
-
     async def _properties(self, request: Request) -> Response:
         return JSONResponse({"results": [one.described() for one in PROPERTIES[_type(request)].values()]})
 
@@ -147,11 +124,17 @@ class HubSpotTool(Tool):
         path = _type(request)
         ties = [self._tie(path, one) for one in body.get("associations") or []]
         on = [f"{WORDS[other.path]} {other.id}" for other, _ in ties]
+        self._check_owner(body.get("properties"))
         record = self.state.create(path, body.get("properties"), API, on)
         for other, types in ties:
             self.state.associate(record, other, types, API)
         self._flush()
         return JSONResponse(self._shown(record, tuple(record.properties)), 201)
+
+    def _check_owner(self, properties: Any) -> None:
+        owner = properties.get("hubspot_owner_id") if isinstance(properties, dict) else None
+        if owner:
+            self.people.owners.check(str(owner))
 
     def _tie(self, path: str, association: Any) -> tuple[Record, set[int]]:
         tie = refuse_unknown(association, {"to", "types"})
@@ -174,6 +157,7 @@ class HubSpotTool(Tool):
     async def _update(self, request: Request) -> Response:
         body = refuse_unknown(await _json(request), {"properties", "objectWriteTraceId"})
         record = self.state.get(_type(request), request.path_params["id"])
+        self._check_owner(body.get("properties"))
         self.state.update(record, body.get("properties"), API)
         self._flush()
         return JSONResponse(self._shown(record, tuple(body["properties"])))

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from lifecyclehub.sandbox.hubspot_owners import Owners
 from lifecyclehub.sandbox.hubspot_shape import stamp
 from lifecyclehub.sandbox.hubspot_state import PERSON, State
-
-OWNERS = {
-    "41629779": ("astrid@northwind.example", "Astrid", "Holm"),
-    "41629780": ("jonas@northwind.example", "Jonas", "Weber"),
-}
 
 
 class People:
@@ -19,7 +15,7 @@ class People:
 
     def __init__(self, state: State, changed: Callable[[], None]) -> None:
         self.state, self._changed = state, changed
-        self.owners = dict(OWNERS)
+        self.owners = Owners(state.now)
 
     def acts(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """Give what they can do, by name."""
@@ -32,9 +28,13 @@ class People:
             self.edit_company,
             self.edit_contact,
             self.merge_companies,
+            self.merge_deals,
+            self.merge_contacts,
             self.delete_deal,
             self.restore_deal,
             self.write_note,
+            self.add_owner,
+            self.edit_owner,
         )
         return {act.__name__: act for act in done}
 
@@ -63,20 +63,21 @@ class People:
         if amount is not None:
             properties["amount"] = str(amount)
         if owner_email is not None:
-            properties["hubspot_owner_id"] = self._owner_id(owner_email)
+            properties["hubspot_owner_id"] = self.owners.named(owner_email).id
         deal = state.create("deals", properties, PERSON)
         state.associate(deal, the_company, {341}, PERSON)
         state.associate(deal, the_contact, {3}, PERSON)
         self._changed()
         return {"company": the_company.id, "contact": the_contact.id, "deal": deal.id}
 
-    def _owner_id(self, email: str) -> str:
-        known = {address: owner for owner, (address, _, _) in self.owners.items()}
-        if email not in known:
-            known[email] = str(41_629_779 + len(self.owners))
-            first, _, last = email.partition("@")[0].partition(".")
-            self.owners[known[email]] = (email, first.capitalize(), last.capitalize())
-        return known[email]
+    async def add_owner(self, email: str) -> dict[str, str]:
+        """Invite a user, who becomes an owner."""
+        return {"owner": self.owners.named(email).id}
+
+    async def edit_owner(self, owner: str, **news: Any) -> dict[str, str]:
+        """Give an owner another address or name, or deactivate the user (`archived`)."""
+        self.owners.edit(owner, **news)
+        return {"owner": owner}
 
     async def move_deal(self, deal: str, stage: str) -> dict[str, str]:
         """Drag a deal to another stage."""
@@ -110,10 +111,20 @@ class People:
 
     async def merge_companies(self, primary: str, other: str) -> dict[str, str]:
         """Merge two companies into a new one."""
-        pair = self.state.get("companies", primary), self.state.get("companies", other)
-        merged = self.state.merge(*pair, PERSON)
+        return {"company": self._merge("companies", primary, other)}
+
+    async def merge_deals(self, primary: str, other: str) -> dict[str, str]:
+        """Merge two deals into a new one."""
+        return {"deal": self._merge("deals", primary, other)}
+
+    async def merge_contacts(self, primary: str, other: str) -> dict[str, str]:
+        """Merge two contacts into a new one."""
+        return {"contact": self._merge("contacts", primary, other)}
+
+    def _merge(self, path: str, primary: str, other: str) -> str:
+        merged = self.state.merge(self.state.get(path, primary), self.state.get(path, other), PERSON)
         self._changed()
-        return {"company": merged.id}
+        return merged.id
 
     async def delete_deal(self, deal: str) -> dict[str, str]:
         """Delete a deal; HubSpot keeps it in the recycling bin."""

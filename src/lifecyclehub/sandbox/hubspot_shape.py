@@ -77,6 +77,7 @@ def _all_stages() -> tuple[tuple[str, str], ...]:
 def _own(modified: str = "hs_lastmodifieddate", created: str = "createdate") -> tuple[Property, ...]:
     return (
         Property("hs_object_id", "Record ID", "number", read_only=True),
+        Property("hs_merged_object_ids", "Merged record IDs", read_only=True),
         Property(created, "Create date", "datetime"),
         Property(modified, "Last modified date", "datetime", read_only=True),
         Property("hubspot_owner_id", "Owner", "enumeration"),
@@ -125,6 +126,7 @@ _PROPERTIES: dict[str, tuple[Property, ...]] = {
     "tasks": (
         Property("hs_task_subject", "Task Title"),
         Property("hs_task_body", "Task Notes"),
+        Property("hubspot_owner_id", "Assigned to", "enumeration"),
         Property(
             "hs_task_status",
             "Task Status",

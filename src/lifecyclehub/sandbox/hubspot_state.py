@@ -169,7 +169,9 @@ class State:
         self._next_id += 1
         merged = Record(path, str(self._next_id), now, now, time.monotonic())
         self.records[path, merged.id] = merged
-        self._set(merged, {**kept, "hs_object_id": merged.id}, by, ring=False)
+        olds = [one for old in (primary, other) for one in (old.id, *old.properties.get("hs_merged_object_ids", "").split(";"))]
+        own = {"hs_object_id": merged.id, "hs_merged_object_ids": ";".join(one for one in olds if one)}
+        self._set(merged, {**kept, **own}, by, ring=False)
         for old in (primary, other):
             for key, types in list(self.associations.pop((path, old.id), {}).items()):
                 self.associations.get(key, {}).pop((path, old.id), None)

@@ -13,6 +13,7 @@ from lifecyclehub.admin.connections import ByHandSteps, add_connection, open_end
 from lifecyclehub.admin.endpoints import url_of
 from lifecyclehub.admin.handoffs import set_handoff
 from lifecyclehub.admin.setup import init_home
+from lifecyclehub.cli.progress import Doing, doing
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub
 from lifecyclehub.sandbox.processes import HubProcess, Tools
@@ -63,23 +64,32 @@ def connect(home: Path, tools: Tools, process: HubProcess, settings: Mapping[str
 
     `settings` are for every connection, beside those that lead to its tool.
     """
+    with doing("Connecting the tools", 2 * len(ORDER)) as line:
+        return _connect_all(home, tools, process, settings or {}, line)
+
+
+def _connect_all(home: Path, tools: Tools, process: HubProcess, settings: Mapping[str, str], line: Doing) -> str:
     template = tools.act("asana", "add_template", name=TEMPLATE[0], tasks=TEMPLATE[1])["id"]
     process.start()  # it comes up while the connections are made; it takes them over by itself
-    more = {name: dict(settings or {}) for name in ORDER}
+    more = {name: dict(settings) for name in ORDER}
     more["asana"]["project_template"] = template
-    return asyncio.run(_connect(home, tools, process, more))
+    return asyncio.run(_connect(home, tools, process, more, line))
 
 
-async def _connect(home: Path, tools: Tools, process: HubProcess, more: Mapping[str, Mapping[str, str]]) -> str:
+async def _connect(home: Path, tools: Tools, process: HubProcess, more: Mapping[str, Mapping[str, str]], line: Doing) -> str:
     hub = Hub(read_settings(home))
     try:
-        rows = [await _add(hub, tools, name, more[name]) for name in ORDER]
+        rows = []
+        for name in ORDER:
+            rows.append(await _add(hub, tools, name, more[name]))
+            line.one_more()
         for handoff in HANDOFFS:
             await set_handoff(hub, handoff, "on", WHO)
         address = await asyncio.to_thread(process.wait_until_ready)
         hub.settings = replace(hub.settings, port=read_settings(home).port)
         for row in rows:
             await _hear(hub, tools, row)
+            line.one_more()
     finally:
         await hub.client.aclose()
         hub.runner.close()

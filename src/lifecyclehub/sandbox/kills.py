@@ -19,6 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lifecyclehub.cli.progress import Doing, doing
 from lifecyclehub.sandbox.checker import Case, Proof, check, read_histories, writes
 from lifecyclehub.sandbox.installation import connect, fresh_home
 from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, stopped_in_order
@@ -72,6 +73,7 @@ class Kills:
     seed: int
     kills: int
     deals: int
+    line: Doing
     misbehaving: bool = True
     cases: list[Case] = field(default_factory=list)
     made: int = 0
@@ -88,6 +90,7 @@ class Kills:
             bad = self.misbehaving and number % 2 == 0
             # In a short run the first round leaves some for the one in which the tools misbehave.
             self.most = (self.kills + 1) // 2 if self.misbehaving and number == 1 else self.kills
+            self.line.now(f"Round {number}: {self.deals} clients")
             print(f"\nRound {number}: {self.deals} clients{', the tools misbehave' if bad else ''}")
             self._round(number, chance, bad=bad)
             proofs.append(check(read_histories(self.tools.home), self.cases, checklist(self.home)))
@@ -161,6 +164,7 @@ class Kills:
             time.sleep(after)
             self.hub.kill()
             self.made += 1
+            self.line.at(self.made)
             print(f"  kill {self.made} of {self.kills}: {time.monotonic() - self.began:.2f} s, {after:.3f} s into {phase}")
             self.hub.start()
             if chance.random() < 0.8:
@@ -205,8 +209,8 @@ def run(home: Path, given: argparse.Namespace) -> int:
     hub = HubProcess(home, home / "hub.log")
     try:
         connect(home, tools, hub, {"rates": "off"})  # a vendor's rates would make most of the time a wait
-        with Watch(home) as watch:
-            one = Kills(tools, hub, watch, home, given.seed, given.kills, given.deals, misbehaving=not given.behaved)
+        with Watch(home) as watch, doing("Killing the hub", given.kills) as line:
+            one = Kills(tools, hub, watch, home, given.seed, given.kills, given.deals, line, misbehaving=not given.behaved)
             proofs = one.run()
             faults = again(one) if proofs[-1].holds else []
     except DidNotHappen as error:
@@ -216,8 +220,8 @@ def run(home: Path, given: argparse.Namespace) -> int:
         hub.stop()
         tools.stop()
     wrong = [*proofs[-1].deviations(), *faults]
-    for line in wrong:
-        print(f"  {line}")
+    for deviation in wrong:
+        print(f"  {deviation}")
     print(f"\n{proofs[-1].sentence()} {one.made} kills. {'The proof does not hold.' if wrong else 'The proof holds.'}")
     return 1 if wrong else 0
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from lifecyclehub.cli.progress import doing
 from lifecyclehub.sandbox.serve import CREDENTIALS
 from lifecyclehub.settings import read_settings
 
@@ -32,13 +33,14 @@ class DidNotHappen(Exception):
 def wait_for(what: str, look: Callable[[], T | None], seconds: float, instead: Callable[[], str] = str) -> T:
     """Look again and again until there is something, and give it. Raises DidNotHappen after so many seconds."""
     until = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found is not None and found is not False:
-            return found
-        if time.monotonic() >= until:
-            raise DidNotHappen(f"{what} did not happen within {seconds:g} s. {instead()}".strip())
-        time.sleep(POLL_S)
+    with doing(f"Waiting for {what}"):
+        while True:
+            found = look()
+            if found is not None and found is not False:
+                return found
+            if time.monotonic() >= until:
+                raise DidNotHappen(f"{what} did not happen within {seconds:g} s. {instead()}".strip())
+            time.sleep(POLL_S)
 
 
 class Tools:

@@ -20,6 +20,10 @@ TITLE, TOTAL = "Website relaunch", Decimal("12500.00")
 OWNER = "ines@northwind-atelier.example"
 CONTACT, EMAIL = "Ada Quill", f"ada@{DOMAIN}"
 STEP_S = 30.0
+_WHO = """
+SELECT l.record_id, (SELECT count(*) FROM teammate) FROM link l JOIN connection c ON c.id = l.connection
+JOIN teammate t ON t.id = l.thing WHERE l.thing_kind = 'teammate' AND c.name = 'asana' AND t.email = :email
+"""
 _SLOW_S = 0.8
 _ABOUT_TO = 0.5  # seconds: within this time after a task was sent the hub is killed
 _CALM_LOOKS = 3
@@ -58,6 +62,7 @@ class Story:
 
     def run(self) -> bool:
         """Walk all steps; True when the proof holds. Raises DidNotHappen for a step that does not come to its end."""
+        self._people()
         self._inquiry()
         self._won_and_killed()
         self._ticket()
@@ -66,6 +71,14 @@ class Story:
         proof = self._proof()
         self.tell.proof(proof)
         return proof.holds and not more
+
+    def _people(self) -> None:
+        """Wait until the hub has looked who works there; it does so soon after its start."""
+        wait_for("the tools' people", lambda: self.watch.ask(_WHO, email=OWNER) or None, STEP_S, self.watch.report)
+        quiet(self.tools, self.watch, STEP_S)
+        ((record, count),) = self.watch.ask(_WHO, email=OWNER)
+        self.tell.pass_over()
+        self.tell.line("teammates", f"{count} people are known by their addresses; {OWNER} is {record} in Asana", "green")
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 

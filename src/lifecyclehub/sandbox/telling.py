@@ -32,7 +32,7 @@ _EVENTS = {
 _DETAILS: Mapping[str, tuple[str, ...]] = {
     "create_project": ("name",),
     "rename_project": ("name",),
-    "create_task": ("title", "owner_email", "due_on"),
+    "create_task": ("title", "owner", "due_on"),
     "add_note": ("text",),
     "add_comment": ("text",),
     "add_internal_comment": ("text",),
@@ -78,6 +78,10 @@ class Teller:
         for line in lines:
             self.console.print(Text(f"   {line}"))
 
+    def pass_over(self) -> None:
+        """Leave out what the hub was told until now."""
+        self._notice, self._event = self._last("notice", self._notice), self._last("event", self._event)
+
     @property
     def seconds(self) -> float:
         """How long the story has lasted."""
@@ -118,7 +122,7 @@ class Teller:
             _RECEIPTS, after=self._effect
         ):
             value = json.loads(given) if isinstance(given, str) else given or {}
-            details = [str(value[member]).replace("\n", " ") for member in _DETAILS.get(action, ()) if value.get(member)]
+            details = [_said(value[member]) for member in _DETAILS.get(action, ()) if value.get(member)]
             said = f"{connection}: {name}" + (f" “{'”, “'.join(details)}”" if details else "")
             if state != "done":
                 self.line("waits", f"{said}: {state}, {reason}", "yellow")
@@ -158,6 +162,13 @@ class Teller:
             self.console.print(Text(f"   {deviation}", style="red"))
         verdict = "The proof holds." if proof.holds else "The proof does not hold."
         self.console.print(Text(f"{proof.sentence()} {verdict}", style="bold green" if proof.holds else "bold red"))
+
+
+def _said(value: Any) -> str:
+    """Write a member of an input; an owner as the acting tool knows them."""
+    if isinstance(value, dict) and "email" in value:
+        return f"{value['email']}, there {value['record']}" if value["record"] else f"{value['email']}, nobody there"
+    return str(value).replace("\n", " ")
 
 
 def _plural(word: str, count: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -23,6 +25,12 @@ from lifecyclehub.sandbox.faults import Fault, Misbehaviour
 from lifecyclehub.sandbox.history import History
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Give what a public address behind TLS is checked with; reading all those certificates takes longer than most calls."""
+    return httpx.create_ssl_context()
 
 
 class VendorError(Exception):
@@ -174,7 +182,7 @@ class Tool(ABC):
     # --- webhooks ---------------------------------------------------------------------------------------------------
 
     async def _ring_all(self) -> None:
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=10, trust_env=False, verify=_tls()) as client:
             while True:
                 hooks = await self._sending.get()
                 self.undelivered += len(hooks)
@@ -220,7 +228,14 @@ class Tool(ABC):
         if act is None:
             return JSONResponse({"error": f"{self.name} has no such act; it has {sorted(self.acts)}"}, 404)
         body = await request.body()
-        return JSONResponse(await act(**(json.loads(body) if body else {})))
+        try:
+            return JSONResponse(await act(**(json.loads(body) if body else {})))
+        except VendorError as refusal:  # people are refused as programs are
+            return JSONResponse(refusal.body, refusal.status, refusal.headers)
+        except KeyError as missing:
+            return JSONResponse({"error": f"there is no {missing.args[0]} here."}, 404)
+        except TypeError as wrong:
+            return JSONResponse({"error": f"{str(wrong).rpartition('() ')[2]}."}, 400)
 
     async def _resend(self, _: Request) -> Response:
         again = list(self.sent)

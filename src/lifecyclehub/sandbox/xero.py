@@ -301,9 +301,9 @@ class Xero(Tool):
                 invoice.data["Contact"] = self._first.contacts[into].data
         return self._change("Contact", id, ContactStatus="ARCHIVED", MergedToContactID=into)
 
-    async def add_invoice(self, contact: str, amount: str, reference: str = "", **more: Any) -> dict[str, Any]:
-        """Draft an invoice by hand."""
-        line = {"Description": reference or "Services", "UnitAmount": Decimal(amount), "AccountCode": "200"}
+    async def add_invoice(self, contact: str, amount: str, reference: str = "", tax: str = "NONE", **more: Any) -> dict[str, Any]:
+        """Draft an invoice by hand. `tax`: the tax type of its line."""
+        line = {"Description": reference or "Services", "UnitAmount": Decimal(amount), "AccountCode": "200", "TaxType": tax}
         given = {"Type": "ACCREC", "Contact": {"ContactID": contact}, "LineItems": [line], "Reference": reference, **more}
         record = self._enter("Invoice", self._first, given, mine=False)
         self._tell(self._first, [("Invoice", record, "CREATE")])

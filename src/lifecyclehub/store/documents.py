@@ -11,7 +11,7 @@ from lifecyclehub.messages import Document
 
 def document_as_json(document: Document) -> dict[str, Any]:
     """Write a document, without what came along, as a snapshot keeps it."""
-    return {
+    kept = {
         "kind": document.kind,
         "id": document.id,
         "account": document.account,
@@ -21,6 +21,7 @@ def document_as_json(document: Document) -> dict[str, Any]:
         "marker": document.marker,
         "url": document.url,
     }
+    return kept | {"merged": list(document.merged)} if document.merged else kept
 
 
 def whole_document_as_json(document: Document) -> dict[str, Any]:
@@ -41,4 +42,5 @@ def document_from_json(kept: Mapping[str, Any]) -> Document:
         related=tuple(document_from_json(one) for one in kept.get("related", ())),
         marker=kept.get("marker"),
         url=kept.get("url"),
+        merged=tuple(kept.get("merged") or ()),
     )

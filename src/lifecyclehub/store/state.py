@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select
 
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.things import Row
 
-_CHUNK = 400  # stays far below SQLite's limit of bound values
+_by_column: dict[tuple[str, str, bool], Query] = {}
 
 
 def rows(conn: Connection, table: Table, column: str, values: Collection[str], *, lock: bool = False) -> list[Row]:
@@ -19,34 +19,15 @@ def rows(conn: Connection, table: Table, column: str, values: Collection[str], *
 
     `lock` keeps other writers off them until the commit; SQLite has only one writer anyway.
     """
-    wanted = sorted({value for value in values if value})
-    found: list[Row] = []
-    statement = _statement(table, column, lock=lock and conn.dialect.name != "sqlite")
-    for start in range(0, len(wanted), _CHUNK):
-        found += _dicts(conn, statement, {"wanted": wanted[start : start + _CHUNK]})
-    return found
-
-
-def _dicts(conn: Connection, statement: Any, values: Row) -> list[Row]:
-    """Read all rows at once; a dict of names and values is made faster than one of a row's own mapping."""
-    result = conn.execute(statement, values)
-    names = tuple(result.keys())
-    return [dict(zip(names, row, strict=True)) for row in result.all()]
-
-
-_statements: dict[tuple[str, str, bool], Any] = {}
-
-
-def _statement(table: Table, column: str, *, lock: bool) -> Any:
-    cached = _statements.get((table.name, column, lock))
-    if cached is None:
-        cached = select(table).where(table.c[column].in_(bindparam("wanted", expanding=True)))
-        if "id" in table.c:
-            cached = cached.order_by(table.c.id)
-        if lock:
-            cached = cached.with_for_update()
-        _statements[table.name, column, lock] = cached
-    return cached
+    wanted = {value for value in values if value}
+    if not wanted:
+        return []
+    key = (table.name, column, lock)
+    query = _by_column.get(key)
+    if query is None:
+        statement = select(table).order_by(table.c.id) if "id" in table.c else select(table)
+        query = _by_column[key] = Query(statement.with_for_update() if lock else statement, table.c[column])
+    return query.each(conn, wanted)
 
 
 def by(found: Iterable[Row], column: str) -> dict[str, list[Row]]:
@@ -168,21 +149,12 @@ def records(conn: Connection, table: Table, keys: Collection[tuple[str, str, str
     groups: dict[tuple[str, str], set[str]] = {}
     for connection, kind, record_id in keys:
         groups.setdefault((connection, kind), set()).add(record_id)
-    found: list[Row] = []
-    lock = lock and conn.dialect.name != "sqlite"
-    statement = _record_statements.get((table.name, lock))
-    if statement is None:
-        wanted = table.c.record_id.in_(bindparam("wanted", expanding=True))
-        statement = select(table).where(table.c.connection == bindparam("one"), table.c.kind == bindparam("sort"), wanted)
-        if lock:
-            statement = statement.order_by(table.c.record_id).with_for_update()
-        _record_statements[table.name, lock] = statement
-    for (connection, kind), ids in sorted(groups.items()):
-        ordered = sorted(ids)
-        for start in range(0, len(ordered), _CHUNK):
-            values = {"one": connection, "sort": kind, "wanted": ordered[start : start + _CHUNK]}
-            found += _dicts(conn, statement, values)
-    return found
+    query = _by_record.get((table.name, lock))
+    if query is None:
+        statement = select(table).where(table.c.connection == bindparam("one"), table.c.kind == bindparam("sort"))
+        statement = statement.order_by(table.c.record_id).with_for_update() if lock else statement
+        query = _by_record[table.name, lock] = Query(statement, table.c.record_id)
+    return [row for (one, sort), wanted in sorted(groups.items()) for row in query.each(conn, wanted, one=one, sort=sort)]
 
 
 def keyed(conn: Connection, keys: Collection[tuple[str, str]]) -> list[Row]:
@@ -190,16 +162,8 @@ def keyed(conn: Connection, keys: Collection[tuple[str, str]]) -> list[Row]:
     groups: dict[str, set[str]] = {}
     for kind, value in keys:
         groups.setdefault(kind, set()).add(value)
-    found: list[Row] = []
-    for kind, values in sorted(groups.items()):
-        ordered = sorted(values)
-        for start in range(0, len(ordered), _CHUNK):
-            wanted = {"sort": kind, "wanted": ordered[start : start + _CHUNK]}
-            found.extend(dict(row) for row in conn.execute(_KEYED, wanted).mappings())
-    return found
+    return [row for sort, wanted in sorted(groups.items()) for row in _KEYED.each(conn, wanted, sort=sort)]
 
 
-_KEYED = select(tables.identity_key).where(
-    tables.identity_key.c.kind == bindparam("sort"), tables.identity_key.c.value.in_(bindparam("wanted", expanding=True))
-)
-_record_statements: dict[tuple[str, bool], Any] = {}
+_KEYED = Query(select(tables.identity_key).where(tables.identity_key.c.kind == bindparam("sort")), tables.identity_key.c.value)
+_by_record: dict[tuple[str, bool], Query] = {}

@@ -84,6 +84,17 @@ identity_key = Table(
     Column("value", Text, nullable=False),
     _ref("client", "client", nullable=False),
     PrimaryKeyConstraint("kind", "value"),
+    sqlite_with_rowid=False,  # it is only looked for by its key
+)
+# Whom tickets and invoices are about that nobody knows yet: they are placed as soon as such a client is met.
+stranger = Table(
+    "stranger",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("thing_kind", Text, nullable=False),
+    Column("thing", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "value", "thing"),
 )
 contact = Table(
     "contact",
@@ -105,9 +116,11 @@ engagement = Table(
     _ref("follows", "engagement"),
     Column("stage", Text, nullable=False, server_default="intake"),
     Column("stage_since", Instant),
+    Column("undecided", Boolean, nullable=False, server_default=text("false")),  # a receipt linked something since
     _version(),
     Column("created_at", Instant, nullable=False),
 )
+UNDECIDED = _open("ix_engagement_undecided", engagement, ("id",), "undecided")
 # A client may have a thousand engagements; which stages they are in is read from the index alone.
 Index("ix_engagement_client_stage", engagement.c.client, engagement.c.stage, engagement.c.kind)
 role = Table(
@@ -118,7 +131,11 @@ role = Table(
     Column("role", Text, nullable=False),
     UniqueConstraint("contact", "engagement", "role"),
 )
-teammate = Table("teammate", metadata, _id(), Column("email", Text, unique=True, nullable=False), Column("name", Text))
+teammate = Table("teammate", metadata, _id(), Column("email", Text, unique=True, nullable=False), Column("name", Text), _fields())
+# Every address that a tool ever showed for a teammate: who takes another one is still found by the old one.
+teammate_email = Table(
+    "teammate_email", metadata, Column("email", Text, primary_key=True), _ref("teammate", "teammate", nullable=False)
+)
 deal = Table(
     "deal",
     metadata,
@@ -218,6 +235,7 @@ invoice = Table(
     Column("due_on", Text),
     _fields(),
 )
+UNPLACED_INVOICE = _open("ix_invoice_unplaced", invoice, ("client",), "engagement IS NULL")
 invoice_line = Table(
     "invoice_line",
     metadata,
@@ -255,6 +273,7 @@ link = Table(
     Column("merged_into", Text),
     PrimaryKeyConstraint("connection", "kind", "record_id"),
     Index("ix_link_thing", "thing"),
+    sqlite_with_rowid=False,  # it is only looked for by its key
 )
 for _column in ("record_id", "address"):  # a ticket names its project by one of these
     _open(f"ix_link_project_{_column}", link, (_column,), "thing_kind = 'project'")
@@ -267,7 +286,9 @@ mirror = Table(
     Column("field", Text, nullable=False),
     Column("seen", Text),
     Column("sent", Text),
+    Column("shown_by", Instant),  # by then the tool shows what was sent; NULL while its answer is awaited
     PrimaryKeyConstraint("connection", "kind", "record_id", "field"),
+    sqlite_with_rowid=False,  # it is only looked for by its key
 )
 
 # --- the installation, its connections and ways in ------------------------------------------------------------------
@@ -276,11 +297,22 @@ installation = Table(
     "installation",
     metadata,
     _id(),
-    Column("host_fingerprint", Text, nullable=False),
     Column("outbound_allowed", Boolean, nullable=False, server_default=text("true")),
     Column("configured", Integer, nullable=False, server_default="0"),  # counts changes, so that a running hub notices
-    Column("applied_set", Text),
+    Column("applied_set", Text),  # the set that counts
+    Column("files_set", Text),  # the set that the home's files made, or were made from, last
+    Column("restored_from", Instant),  # when the backup was made that this store came from
+    Column("restored_at", Instant),
+    Column("looked_back_at", Instant),  # since then it is known what happened between these two
     Column("created_at", Instant, nullable=False),
+)
+host = Table(  # the homes that may write to the tools, each on its machine
+    "host",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("since", Instant, nullable=False),
 )
 grant = Table(
     "grant",
@@ -298,6 +330,7 @@ api_token = Table(
     Column("hash", Text, nullable=False, unique=True),
     Column("created_at", Instant, nullable=False),
     Column("last_used", Instant),
+    Column("valid_until", Instant),
 )
 connection = Table(
     "connection",
@@ -314,6 +347,7 @@ connection = Table(
     Column("reason", Text),
     Column("listens", Boolean, nullable=False, server_default=text("true")),
     Column("polls", Boolean, nullable=False, server_default=text("false")),
+    Column("active_since", Instant),  # when its credentials last became good: a refusal of older ones says nothing
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("connector", "account_id"),
 )
@@ -324,6 +358,7 @@ endpoint = Table(
     Column("connector", Text, nullable=False),
     Column("door", Text, nullable=False),
     Column("connection", Text, ForeignKey("connection.id"), index=True),  # None: all connections of the vendor app
+    Column("resource", Text),  # of the account, where the vendor makes one hook for each
     Column("state", Text, nullable=False),  # registering | listening | closed
     Column("registering_until", Instant),
     Column("last_heard", Instant),
@@ -350,11 +385,15 @@ subscription = Table(
     _ref("endpoint", "endpoint", nullable=False),
     Column("vendor_id", Text, nullable=False),
     Column("resource", Text),
-    Column("state", Text, nullable=False, server_default="active"),
+    Column("state", Text, nullable=False, server_default="active"),  # active | failing | by hand | ending
     Column("reason", Text),
+    Column("made_at", Instant),
     Column("expires_at", Instant),
     Column("last_heard", Instant),
     Column("last_probe", Instant),
+    Column("failures", Integer, nullable=False, default=0, server_default="0"),
+    Column("not_before", Instant),
+    Column("renewed", Integer, nullable=False, default=0, server_default="0"),
 )
 
 # --- what came in ----------------------------------------------------------------------------------------------------
@@ -376,6 +415,7 @@ delivery = Table(
     Column("secret", Text),
     Column("state", Text, nullable=False, server_default="open"),  # open | held | split | parked
     Column("reason", Text),
+    Column("holder", Text),  # the hub that has it in its hands; None: whoever comes first
     Column("crash_count", Integer, nullable=False, server_default="0"),
     Index(
         "uq_delivery_key",
@@ -395,7 +435,7 @@ delivery = Table(
         postgresql_where=text("state = 'open' AND way = 'webhook'"),
     ),
 )
-OPEN_DELIVERY = _open("ix_delivery_open", delivery, ("id",), "state IN ('open', 'held')")
+OPEN_DELIVERY = _open("ix_delivery_open", delivery, ("connector", "id"), "state IN ('open', 'held')")
 _open("ix_delivery_parked", delivery, ("id",), "state = 'parked'")
 refusal = Table(
     "refusal",
@@ -417,6 +457,7 @@ notice = Table(
     Column("delivery", Text, ForeignKey("delivery.id"), nullable=False),
     Column("position", Integer, nullable=False),
     Column("endpoint", Text),
+    Column("way", Text, nullable=False, default="webhook", server_default="webhook"),  # of its delivery
     Column("connection", Text),
     Column("connector", Text, nullable=False),
     Column("account", Text),
@@ -430,6 +471,7 @@ notice = Table(
     Column("actor", Text),
     Column("document", Json),
     Column("state", Text, nullable=False),  # open | held | processed | ignored | parked
+    Column("holder", Text),
     Column("reason", Text),
     Column("detail", Text),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -450,8 +492,12 @@ notice = Table(
     ),
 )
 OPEN_NOTICE = _open("ix_notice_open", notice, ("id",), "state IN ('open', 'held')")
+# What is tried again, and what nobody has in hand: never what is just on its way, so that it costs a good notice nothing.
+DUE_NOTICE = _open("ix_notice_due", notice, ("id",), "state = 'open' AND (not_before IS NOT NULL OR holder IS NULL)")
 HELD_NOTICE = _open("ix_notice_held", notice, ("reason",), "state = 'held'")
 _open("ix_notice_parked", notice, ("id",), "state = 'parked'")
+# What a sweep found and no webhook announced yet; a late webhook still may.
+FOUND_NOTICE = _open("ix_notice_found", notice, ("id",), "reason = 'found'")
 Index("ix_notice_record", notice.c.connection, notice.c.kind, notice.c.record_id)
 snapshot = Table(
     "snapshot",
@@ -600,7 +646,7 @@ finding = Table(
     "finding",
     metadata,
     _id(),
-    Column("kind", Text, nullable=False),  # double | drift | missed | withheld
+    Column("kind", Text, nullable=False),  # double | drift | missed | unassigned | brake | withheld
     Column("subject_kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("about", Text, nullable=False),  # what tells two findings of one subject apart
@@ -614,19 +660,45 @@ cursor = Table(
     metadata,
     Column("connection", Text, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("way", Text, nullable=False, default="changes", server_default="changes"),  # changes | full | import
     Column("value", Text),
-    Column("full_since", Instant),
-    Column("swept_at", Instant),
-    Column("found", BigInteger, nullable=False, server_default="0"),
-    Column("missed", BigInteger, nullable=False, server_default="0"),
-    PrimaryKeyConstraint("connection", "kind"),
+    Column("began_at", Instant),  # of the pass under way, None between two
+    Column("swept_at", Instant),  # when the last whole pass ended
+    Column("not_before", Instant),
+    Column("failures", Integer, nullable=False, default=0, server_default="0"),
+    Column("reason", Text),  # why the last try did not end
+    Column("listed", BigInteger, nullable=False, default=0, server_default="0"),  # records, in the pass under way
+    Column("found", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("missed", BigInteger, nullable=False, default=0, server_default="0"),  # by webhooks
+    Column("holder", Text),
+    Column("held_until", Instant),
+    PrimaryKeyConstraint("connection", "kind", "way"),
+)
+listed = Table(  # what the full pass under way has listed: at its end, what is missing from it is looked at
+    "listed",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("record_id", Text, nullable=False),
+    PrimaryKeyConstraint("connection", "kind", "record_id"),
+)
+usage = Table(
+    "usage",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("day", Text, nullable=False),  # in UTC
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("connection", "day"),
 )
 breaker = Table(
     "breaker",
     metadata,
     Column("connection", Text, primary_key=True),
-    Column("state", Json, nullable=False),
-    Column("at", Instant),
+    Column("open_until", Instant, nullable=False),
+    Column("pause_s", Integer, nullable=False),
+    Column("probe_until", Instant),  # one call is under way to see whether the tool answers again
+    Column("since", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 lease = Table(
     "lease",

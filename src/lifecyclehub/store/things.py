@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Table
@@ -17,6 +18,7 @@ Row = dict[str, Any]
 TABLES: dict[str, Table] = {
     "client": tables.client,
     "contact": tables.contact,
+    "teammate": tables.teammate,
     "deal": tables.deal,
     "project": tables.project,
     "ticket": tables.ticket,
@@ -27,6 +29,7 @@ TABLES: dict[str, Table] = {
 COLUMNS: dict[str, dict[str, str]] = {
     "client": {name: name for name in ("name", "kind", "standing", "currency", "terms")},
     "contact": {"name": "name", "email": "email"},
+    "teammate": {"name": "name", "email": "email"},
     "deal": {
         **{name: name for name in ("title", "purpose", "status", "won_at")},
         "value.amount": "value_minor",
@@ -62,20 +65,43 @@ def put(kind: str, row: Row, news: Mapping[str, Any]) -> None:
         row["fields"] = fields
 
 
-def _typed(path: str, value: Any) -> Any:
-    field = field_at(path)
-    if field is None or not isinstance(value, str):
-        return value
-    if field.type == "instant":
-        return datetime.fromisoformat(value)
-    return date.fromisoformat(value) if field.type == "date" else value
+def _as_instant(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _as_date(value: Any) -> Any:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+_KEPT_AS_TEXT: dict[str, Callable[[Any], Any]] = {"instant": _as_instant, "date": _as_date}
+
+
+@cache
+def _columns(kind: str) -> tuple[tuple[str, str, Callable[[Any], Any] | None], ...]:
+    return tuple((name, column, _reader(kind, name)) for name, column in COLUMNS[kind].items())
+
+
+@lru_cache(maxsize=4096)
+def _reader(kind: str, name: str) -> Callable[[Any], Any] | None:
+    field = field_at(f"{kind}.{name}")
+    return _KEPT_AS_TEXT.get(field.type) if field is not None else None
+
+
+@lru_cache(maxsize=4096)
+def _steps(name: str) -> tuple[tuple[str, ...], str]:
+    *path, last = name.split(".")
+    return tuple(path), last
 
 
 def canonical(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Give a row's canonical values by name within the thing, typed as the model says."""
-    values = {name: _typed(f"{kind}.{name}", row[column]) for name, column in COLUMNS[kind].items() if column in row}
+    values: dict[str, Any] = {}
+    for name, column, read in _columns(kind):
+        if column in row:
+            values[name] = row[column] if read is None else read(row[column])
     for name, value in (row.get("fields") or {}).items():
-        values[name] = _typed(f"{kind}.{name}", value)
+        read = _reader(kind, name)
+        values[name] = value if read is None else read(value)
     return values
 
 
@@ -84,7 +110,7 @@ def nested(kind: str, row: Mapping[str, Any], url: str | None = None) -> dict[st
     shape: dict[str, Any] = {"id": row["id"], "url": url}
     for name, value in canonical(kind, row).items():
         here = shape
-        *path, last = name.split(".")
+        path, last = _steps(name)
         for step in path:
             below = here.setdefault(step, {})
             here = below if isinstance(below, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,27 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def _microseconds(value: datetime | None) -> int | None:
+    """Refuse naive times: a time without a zone is a bug somewhere above."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def _instant(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH + timedelta(0, 0, value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else dumps(value)
+
+
+def _value(value: str | None) -> Any:
+    return None if value is None else loads(value)
+
+
 class Instant(TypeDecorator[datetime]):
     """Aware UTC times as microseconds since 1970: sorted and exact alike on SQLite and PostgreSQL."""
 
@@ -20,16 +42,20 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Refuse naive times: a time without a zone is a bug somewhere above."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        return (value - _EPOCH) // _MICROSECOND
+        """Give microseconds. Raises ValueError for a time without a zone."""
+        return _microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Give an aware UTC time."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return _instant(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """The same, without a step between: it is done for every time in every row."""
+        return _microseconds
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """The same, without a step between."""
+        return _instant
 
 
 class Json(TypeDecorator[Any]):
@@ -40,8 +66,16 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Write canonical JSON; None stays NULL."""
-        return None if value is None else dumps(value)
+        return _text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Read it back."""
-        return None if value is None else loads(value)
+        return _value(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """The same, without a step between."""
+        return _text
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """The same, without a step between."""
+        return _value

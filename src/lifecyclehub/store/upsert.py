@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lifecyclehub.store.things import Row
+from lifecyclehub.store.sql import Insert, Row
 
-_cache: dict[tuple[str, str, tuple[str, ...], bool], Any] = {}
+_Make = Callable[[Table], Callable[[str, tuple[str, ...]], Any]]
 
 
-def _insert(conn: Connection, table: Table) -> Any:
-    return (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(table)
+def _insert(table: Table, database: str) -> Any:
+    return (sqlite if database == "sqlite" else postgresql).insert(table)
+
+
+def _plain(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
+    return lambda _database, _columns: table.insert()
+
+
+def _unless_there(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
+    return lambda database, _columns: _insert(table, database).on_conflict_do_nothing()
+
+
+def _or_change(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
+    primary = [column.name for column in table.primary_key.columns]
+
+    def make(database: str, columns: tuple[str, ...]) -> Any:
+        insert = _insert(table, database)
+        news = {name: insert.excluded[name] for name in columns if name not in primary}
+        return insert.on_conflict_do_update(index_elements=primary, set_=news)
+
+    return make
+
+
+_inserts: dict[tuple[_Make, str], Insert] = {}
+
+
+def _made(make: _Make, table: Table) -> Insert:
+    found = _inserts.get((make, table.name))
+    if found is None:
+        found = _inserts[make, table.name] = Insert(make(table))
+    return found
 
 
 def insert_all(conn: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows with one executemany. All must have the same columns."""
     if rows:
-        key = ("", table.name, (), False)  # the same on both databases
-        if key not in _cache:
-            _cache[key] = table.insert()
-        conn.execute(_cache[key], list(rows))
+        _made(_plain, table).run(conn, rows)
 
 
 def insert_new(conn: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert the rows that hurt no unique key, and leave the others out."""
-    if not rows:
-        return
-    key = (conn.dialect.name, table.name, (), False)
-    statement = _cache.get(key)
-    if statement is None:
-        statement = _cache[key] = _insert(conn, table).on_conflict_do_nothing()
-    conn.execute(statement, list(rows))
+    if rows:
+        _made(_unless_there, table).run(conn, rows)
 
 
 def put_all(conn: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows, or bring those with the same primary key up to date. All must have the same columns."""
-    if not rows:
-        return
-    columns = tuple(rows[0])
-    key = (conn.dialect.name, table.name, columns, True)
-    statement = _cache.get(key)
-    if statement is None:
-        insert = _insert(conn, table)
-        primary = [column.name for column in table.primary_key.columns]
-        news = {name: insert.excluded[name] for name in columns if name not in primary}
-        statement = _cache[key] = insert.on_conflict_do_update(index_elements=primary, set_=news)
-    conn.execute(statement, list(rows))
+    if rows:
+        _made(_or_change, table).run(conn, rows)

@@ -85,11 +85,19 @@ class Store:
         return await ask.future
 
     async def read(self, question: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Answer a question from a consistent snapshot; `question` takes a Connection first and must not write."""
+        """Answer a question from a consistent snapshot; `question` takes a Connection first and must not write.
+
+        Raises StoreBusy while the database cannot be reached: that is no fault of what was asked.
+        """
 
         def answer() -> R:
-            with snapshot(self.engine) as conn, conn.begin():
-                return question(conn, *args, **kwargs)
+            try:
+                with snapshot(self.engine) as conn, conn.begin():
+                    return question(conn, *args, **kwargs)
+            except DBAPIError as error:
+                if _is_busy(error):
+                    raise StoreBusy(str(error.orig)) from None
+                raise
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, answer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from lifecyclehub.connector import Action, Connector, Marker, NativeKey, UniqueId
-from lifecyclehub.errors import CallFailed, TryAgain
-from lifecyclehub.messages import Absent, Done, Key, Outcome, Reply, Request, Retry, Sighting, header, marker_in
+from lifecyclehub.errors import CallFailed, NeedsReauthorization, TryAgain
+from lifecyclehub.messages import MARKER, Absent, Done, Key, Outcome, Reply, Request, Retry, Sighting, header
 from lifecyclehub.testing import defaults
 from lifecyclehub.testing.fake import FakeCall, compact, reply
 from lifecyclehub.testing.fixtures import KIT_KEY, RESPONSE_KEYS, BadFixture, Script, call_for, load, same
@@ -101,10 +102,12 @@ def once_problems(connector: Connector, path: Path) -> list[str]:
 
 def _marker_problems(field: str, request: Request, key: Key) -> list[str]:
     texts = [field_at(request, one) for one in field.split(" or ")]
-    if any(isinstance(text, str) and marker_in(text) == key.marker for text in texts):
-        return []
+    markers = {one for text in texts if isinstance(text, str) for one in MARKER.findall(text)}
     held = " and ".join(repr(text) for text in texts)
-    return [f"once is Marker({field!r}), and that field holds {held} instead of the marker {key.marker}"]
+    if key.marker not in markers:
+        return [f"once is Marker({field!r}), and that field holds {held} instead of the marker {key.marker}"]
+    others = sorted(markers - {key.marker})
+    return [f"once is Marker({field!r}), and beside {key.marker} it holds {', '.join(others)}: {held}"] if others else []
 
 
 def _header_problems(once: NativeKey, request: Request, key: Key) -> list[str]:
@@ -138,11 +141,19 @@ def judge_problems(connector: Connector, path: Path) -> list[str]:
     problems = []
     for at, said in enumerate(found.get("replies", [])):
         answer = reply(said["status"], said.get("body"), said.get("headers"))
-        outcome = action.judge(answer, request)
+        outcome = _judgement(action, answer, request)
         problems += [f"reply {at} (status {answer.status}): {what}" for what in value_problems(said["outcome"], outcome)]
-        if action.judge(answer, request) != outcome:
+        if value_problems(said["outcome"], _judgement(action, answer, request)) != value_problems(said["outcome"], outcome):
             problems.append(f"reply {at}: judging twice gave different outcomes")
     return problems + list(unsafe_judgements(action, request))
+
+
+def _judgement(action: Action[Any], answer: Reply, request: Request) -> Outcome | NeedsReauthorization:
+    """Judge; that our credentials are refused is an error by which the core pauses the connection."""
+    try:
+        return action.judge(answer, request)
+    except NeedsReauthorization as error:
+        return error
 
 
 def unsafe_judgements(action: Action[Any], request: Request) -> Iterator[str]:
@@ -237,6 +248,15 @@ async def _absent_by_failure(action: Action[Any], found: Mapping[str, Any], valu
             continue
         if isinstance(sighting, Absent):
             yield f"find says Absent after {what}; only a complete look-up may"
+    call = FakeCall(
+        partial(_always, NeedsReauthorization("status 401")),
+        account=call_for(found, Script([], "")).account,
+        settings=found.get("settings"),
+    )
+    with suppress(NeedsReauthorization):
+        sighting = await action.find(call, value, KIT_KEY)
+        if call.requests:
+            yield f"find says {sighting} where our credentials are refused; let NeedsReauthorization through, so that it pauses"
 
 
 def coverage(connector: Connector, files: Sequence[Path]) -> dict[str, dict[str, set[str]]]:

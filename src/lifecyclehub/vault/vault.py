@@ -36,8 +36,32 @@ class Vault:
         """`keys` are Fernet keys (32 bytes, URL-safe base64). Raises `VaultError` for none or a malformed one."""
         if not keys:
             raise VaultError("there is no key.", where=where, mend="Give at least one key.")
-        self._where = where
-        self._fernet = MultiFernet([_fernet(key, number, where) for number, key in enumerate(keys, start=1)])
+        self._where, self._file = where, None
+        self._take(keys)
+
+    _file: Path | None
+
+    def _take(self, keys: Sequence[str]) -> None:
+        single = [_fernet(key, number, self._where) for number, key in enumerate(keys, start=1)]
+        self.keys, self._newest, self._fernet = list(keys), single[0], MultiFernet(single)
+
+    @property
+    def count(self) -> int:
+        """How many keys there are; the first one seals."""
+        return len(self.keys)
+
+    def reread(self) -> None:
+        """Read the key file again: its keys may have been changed. Keys of the environment stay as they are."""
+        if self._file is not None:
+            self._take(_split(_read_guarded(self._file)))
+
+    def is_newest(self, token: str) -> bool:
+        """Tell whether a secret is sealed with the first key."""
+        try:
+            self._newest.decrypt(token.encode())
+        except (InvalidToken, UnicodeEncodeError):
+            return False
+        return True
 
     def __repr__(self) -> str:
         return f"Vault({self._where})"
@@ -71,7 +95,9 @@ class Vault:
         if given.strip():
             return cls(_split(given), where=f"environment variable {KEY_VARIABLE}")
         path = home / _KEY_FILE
-        return cls(_split(_read_guarded(path)), where=str(path))
+        vault = cls(_split(_read_guarded(path)), where=str(path))
+        vault._file = path
+        return vault
 
     def seal(self, table: str, row: str, field: str, secret: Secret | str) -> str:
         """Seal a secret for one field of one row; only `unseal` with the same three names opens it."""
@@ -82,7 +108,7 @@ class Vault:
         """Open a sealed secret. Raises `VaultError` for a wrong key, a damaged text, or one moved from another place."""
         place = f"{table}.{field} of {row}"
         try:
-            plain = self._fernet.decrypt(token.encode())
+            plain = self._opened(token)
         except (InvalidToken, UnicodeEncodeError):
             raise VaultError(
                 f"the secret in {place} cannot be opened: the key is not the one it was sealed with, or the text is damaged.",
@@ -98,6 +124,13 @@ class Vault:
                 mend="The database was edited or restored in parts. Enter the secret again.",
             )
         return Secret(str(rest[3]))
+
+    def _opened(self, token: str) -> bytes:
+        try:
+            return self._fernet.decrypt(token.encode())
+        except InvalidToken:
+            self.reread()  # it may have been sealed with a new key a moment ago
+            return self._fernet.decrypt(token.encode())
 
     def rotate(self, token: str) -> str:
         """Wrap a sealed secret anew with the first key; its place and content stay. Raises `VaultError`."""

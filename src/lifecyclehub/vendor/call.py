@@ -8,7 +8,7 @@ from typing import Final
 
 import tenacity
 
-from lifecyclehub.errors import TryAgain
+from lifecyclehub.errors import Spared, TryAgain
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.vendor.client import Client, retry_after
 from lifecyclehub.vendor.target import Target
@@ -73,7 +73,7 @@ class HubCall:
 
 
 def _may_pass(fault: BaseException) -> bool:
-    return isinstance(fault, TryAgain) and (fault.after or 0.0) <= LONGEST_SHORT_WAIT_S
+    return isinstance(fault, TryAgain) and not isinstance(fault, Spared) and (fault.after or 0.0) <= LONGEST_SHORT_WAIT_S
 
 
 def _last(state: tenacity.RetryCallState) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,9 +11,10 @@ from typing import Final, TypeVar
 
 import httpx
 
-from lifecyclehub.errors import NeedsReauthorization, TryAgain
+from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, TryAgain
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.ports import Clock, Randomness
+from lifecyclehub.vendor.breakers import Breakers, KeptBreakers
 from lifecyclehub.vendor.exchange import Exchange, on_the_wire
 from lifecyclehub.vendor.grants import Grants, GrantStore
 from lifecyclehub.vendor.rates import RateLimits
@@ -22,6 +24,7 @@ from lifecyclehub.vendor.transport import Limits, TransportFactory, Wire, defaul
 
 T = TypeVar("T")
 
+CONFIRM: Final = "If no other hub works for this business any more, run `lifecyclehub confirm`."
 TOKEN_REPLY_CAP: Final = 256 * 1024
 
 
@@ -36,6 +39,7 @@ class Client:
         grants: GrantStore,
         transport: TransportFactory | None = None,
         limits: Limits | None = None,
+        breakers: KeptBreakers | None = None,
     ) -> None:
         self.clock, self.randomness = clock, randomness
         self._limits = limits or Limits()
@@ -43,7 +47,10 @@ class Client:
         self._transports: dict[bool, httpx.AsyncBaseTransport] = {}
         self._exchange = Exchange(clock, self._limits)
         self._rates = RateLimits(clock)
+        self.calls: Counter[str] = Counter()  # requests that were sent, by connection
         self._grants = Grants(grants, clock, self._token_reply)
+        self.breakers = Breakers(clock, breakers)
+        self.may_call: Callable[[], bool] = lambda: True
 
     async def send(
         self,
@@ -57,15 +64,19 @@ class Client:
 
         The deadline is the earliest of `deadline_monotonic` (on the clock's monotonic scale) and the request's or
         the connection's own total. `on_sent` is called once, just before the first byte leaves.
-        Raises `TryAgain`, whose `sent` tells whether the vendor may have done it, and whose `after` is the vendor's
-        wish; `NeedsReauthorization` after a 401 that a refresh did not cure; `ConfigurationError` (nothing was sent)
-        for an address, path or header that is not allowed.
+        Raises `Spared` (nothing was sent) while the tool fails too often; `TryAgain`, whose `sent` tells whether the
+        vendor may have done it, and whose `after` is the vendor's wish; `NeedsReauthorization` after a 401 that a
+        refresh did not cure; `ConfigurationError` (nothing was sent) for an address, path or header that is not allowed.
         """
+        if not self.may_call():
+            raise ConfigurationError("nothing is sent from this home: it is not one that may write to the tools.", mend=CONFIRM)
         deadline = self.clock.monotonic() + (request.timeout_s or target.timeout_s)
         if deadline_monotonic is not None:
             deadline = min(deadline, deadline_monotonic)
+        await self.breakers.pass_through(target.connection)
         wire = Wire(on_sent)
-        headers, access = await self._in_time(self._grants.credentials(target), deadline)
+        ready = self._grants.at_hand(target)
+        headers, access = ready if ready is not None else await self._in_time(self._grants.credentials(target), deadline)
         reply = await self._once(target, request, headers, deadline, wire)
         if reply.status == 401 and access is not None:
             await self._in_time(self._grants.renew(target, access), deadline)
@@ -82,7 +93,9 @@ class Client:
 
     def with_grants(self, grants: GrantStore) -> Client:
         """Give a second client that sends the same way with other credentials, to try them. Close it after use."""
-        return Client(clock=self.clock, randomness=self.randomness, grants=grants, transport=self._factory, limits=self._limits)
+        second = Client(clock=self.clock, randomness=self.randomness, grants=grants, transport=self._factory, limits=self._limits)
+        second.may_call = self.may_call
+        return second
 
     def forget(self, grant_id: str) -> None:
         """Use what the store holds for this grant from now on: an admin gave new credentials."""
@@ -105,9 +118,13 @@ class Client:
         account = {target.about.account_header: target.account} if target.about.account_header and target.account else {}
         rendered = on_the_wire(target.base(request.host), request, account | dict(credentials))
         await self._rates.wait(target.connection, target.grant, target.rates, deadline)
+        self.calls[target.connection] += 1
+        called = self.clock.monotonic() < deadline
         outcome = await self._exchange.run(
             self._transport(target), rendered, deadline=deadline, size_cap=target.size_cap, wire=wire
         )
+        if called:
+            await self.breakers.note(target.connection, _failure(outcome))
         if isinstance(outcome, TryAgain):
             raise outcome
         return outcome
@@ -134,6 +151,13 @@ class Client:
         if after is not None:
             self._rates.pause(target.connection, after)
         return TryAgain(f"{target.about.name} has had too many requests (status 429)", after=after, sent=False)
+
+
+def _failure(outcome: Reply | TryAgain) -> str | None:
+    """Say how a call failed: only what is the tool's own fault or the network's counts."""
+    if isinstance(outcome, TryAgain):
+        return outcome.reason
+    return f"status {outcome.status}" if outcome.status >= 500 else None
 
 
 def retry_after(reply: Reply, now: datetime) -> float | None:

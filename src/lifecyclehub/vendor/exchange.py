@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from lifecyclehub.errors import ConfigurationError, TryAgain
 from lifecyclehub.jsonio import dumps
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.ports import Clock
-from lifecyclehub.vendor.transport import WIRE, Limits, Wire
+from lifecyclehub.vendor.transport import WIRE, Direct, Limits, Outgoing, Patience, Wire, read_reply
 
 _OURS: Final = frozenset(
     {"authorization", "host", "cookie", "content-length", "transfer-encoding", "connection", "accept-encoding", "user-agent"}
@@ -32,14 +33,21 @@ _FAULTS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.
 _NOT_YET_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
-def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+@lru_cache(maxsize=1024)
+def _address(base: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """Give a URL's text and host. Raises `ConfigurationError` for a path that could lead elsewhere."""
+    url = httpx.URL(base + _checked_path(path))
+    if query:
+        url = url.copy_with(query="&".join(filter(None, (url.query.decode(), urlencode(query)))).encode())
+    return str(url), url.host
+
+
+def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> Outgoing:
     """Render a request for one base address; credentials win over the plugin's headers.
 
     Raises `ConfigurationError` for a path or header that could lead elsewhere; nothing is sent then.
     """
-    url = httpx.URL(base + _checked_path(request.path))
-    if request.query:
-        url = url.copy_with(query="&".join(filter(None, (url.query.decode(), urlencode(request.query)))).encode())
+    url, host = _address(base, request.path, request.query)
     headers = dict(_BASIC_HEADERS)
     for name, value in request.headers:
         if _CONTROL.search(name + value):
@@ -54,7 +62,7 @@ def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> 
     elif request.json is not None:
         content = dumps(request.json).encode()
         headers.setdefault("content-type", "application/json")
-    return httpx.Request(request.method, url, headers=[(k.encode(), v.encode()) for k, v in headers.items()], content=content)
+    return Outgoing(request.method, url, host, headers, content)
 
 
 def _checked_path(path: str) -> str:
@@ -74,24 +82,22 @@ class Exchange:
         self._clock, self._limits = clock, limits
 
     async def run(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, *, deadline: float, size_cap: int, wire: Wire
+        self, transport: httpx.AsyncBaseTransport, request: Outgoing, *, deadline: float, size_cap: int, wire: Wire
     ) -> Reply | TryAgain:
         """Send once. A fault comes back as a value, which says whether the vendor may have seen the request."""
-        host = request.url.host
+        host = request.host
         left = deadline - self._clock.monotonic()
         if left <= 0:
             return TryAgain(f"the deadline passed before {host} was called", sent=False)
         connect = min(self._limits.connect_s, left)
-        request.extensions["timeout"] = {
-            "connect": connect,
-            "pool": connect,
-            "read": min(self._limits.read_s, left),
-            "write": left,
-        }
+        patience = Patience(connect=connect, pool=connect, read=min(self._limits.read_s, left), write=left)
         WIRE.set(wire)
         try:
             async with asyncio.timeout(left):
-                return await self._reply(transport, request, size_cap, wire)
+                if isinstance(transport, Direct):
+                    wire.watched = True
+                    return await transport.reply(request, patience, size_cap)
+                return await self._reply(transport, request, patience, size_cap, wire)
         except TimeoutError:
             return TryAgain(f"{host} did not answer within {left:.1f} s", sent=_may_have_left(wire, None))
         except _FAULTS as error:
@@ -100,30 +106,20 @@ class Exchange:
         finally:
             WIRE.set(None)
 
+    @staticmethod
     async def _reply(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, size_cap: int, wire: Wire
+        transport: httpx.AsyncBaseTransport, outgoing: Outgoing, patience: Patience, size_cap: int, wire: Wire
     ) -> Reply | TryAgain:
-        wire.watched = bool(getattr(transport, "watches_the_wire", False))
-        if not wire.watched:
-            wire.leave()
+        """Send through any other transport that httpx knows, such as one that plays the vendor."""
+        wire.leave()
+        request = outgoing.as_httpx(patience)
         response = await transport.handle_async_request(request)
         response.request = request
         try:
-            return await self._read(response, size_cap)
+            return await read_reply(response, outgoing.host, size_cap)
         finally:
             with suppress(*_FAULTS):
                 await response.aclose()
-
-    async def _read(self, response: httpx.Response, size_cap: int) -> Reply | TryAgain:
-        host = response.request.url.host
-        if "," in response.headers.get("content-encoding", ""):
-            return TryAgain(f"{host} answered with status {response.status_code}, compressed more than once")
-        body = bytearray()
-        async for chunk in response.aiter_bytes():  # decompressed
-            body += chunk
-            if len(body) > size_cap:
-                return TryAgain(f"{host} answered with status {response.status_code} and more than {size_cap} bytes")
-        return Reply(status=response.status_code, headers=dict(response.headers.items()), body=bytes(body))
 
 
 def _may_have_left(wire: Wire, error: Exception | None) -> bool:

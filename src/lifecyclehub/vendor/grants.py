@@ -24,6 +24,9 @@ MARGIN_S: Final = 60.0
 CACHED_S: Final = 60.0
 """How long credentials may be used without looking into the store again."""
 
+HELD_S: Final = 0.5
+"""How long to wait before looking again whether another process has renewed them."""
+
 _EXCHANGED: Final = frozenset({"client_credentials", "refresh"})
 # RFC 6749, 5.2: the only words of a refusal that are repeated, as a vendor may echo what we sent.
 _OAUTH_ERRORS: Final = frozenset(
@@ -46,11 +49,16 @@ class Tokens:
 
 
 class GrantStore(Protocol):
-    """Where credentials are kept, sealed. `save` returns only when they are safe on disk."""
+    """Where credentials are kept, sealed. `save` returns only when they are safe on disk.
+
+    With `instead_of` they replace only those secrets: False, and nothing is written, when others stand there by now.
+    `hold` gives this process alone, for a minute at most, the right to renew them; False while another has it.
+    """
 
     async def load(self, grant_id: str) -> Tokens: ...
-
-    async def save(self, grant_id: str, tokens: Tokens) -> None: ...
+    async def save(self, grant_id: str, tokens: Tokens, instead_of: Tokens | None = None) -> bool: ...
+    async def hold(self, grant_id: str) -> bool: ...
+    async def let_go(self, grant_id: str) -> None: ...
 
 
 Exchanger = Callable[[Target, Request, Mapping[str, str]], Awaitable[Reply]]
@@ -63,7 +71,7 @@ class Grants:
     def __init__(self, store: GrantStore, clock: Clock, exchange: Exchanger) -> None:
         self._store, self._clock, self._exchange = store, clock, exchange
         self._known: dict[str, tuple[float, Tokens]] = {}
-        self._unkept: dict[str, Tokens] = {}
+        self._unkept: dict[str, tuple[Tokens, Tokens]] = {}  # the new ones, and those that they came of
         self._renewing: dict[str, asyncio.Task[Tokens]] = {}
 
     def forget(self, grant_id: str) -> None:
@@ -84,6 +92,18 @@ class Grants:
             raise _reauthorize(target, "there is no access token")
         return {"authorization": f"Bearer {access.get_secret_value()}"}, access
 
+    def at_hand(self, target: Target) -> tuple[dict[str, str], SecretStr | None] | None:
+        """Give the same as `credentials` where nothing has to be waited for, which is nearly always; else None."""
+        known = self._known.get(target.grant)
+        if known is None or self._clock.monotonic() - known[0] >= CACHED_S:
+            return None
+        if target.auth.kind not in _EXCHANGED:
+            return _fixed_headers(target.auth, known[1], target), None
+        access = known[1].access
+        if access is None or not self._is_fresh(known[1]):
+            return None
+        return {"authorization": f"Bearer {access.get_secret_value()}"}, access
+
     async def renew(self, target: Target, rejected: SecretStr) -> None:
         """Make sure that the rejected access token is used no more. Raises as `credentials`."""
         tokens = await self._tokens(target.grant)
@@ -102,16 +122,23 @@ class Grants:
         return await self._reread(grant_id)
 
     async def _reread(self, grant_id: str) -> Tokens:
-        tokens = self._unkept.get(grant_id) or await self._store.load(grant_id)
+        unkept = self._unkept.get(grant_id)
+        tokens = unkept[0] if unkept is not None else await self._store.load(grant_id)
         self._known[grant_id] = (self._clock.monotonic(), tokens)
         return tokens
 
-    async def _keep(self, grant_id: str, tokens: Tokens) -> None:
-        """Keep new credentials. When the store fails they stay in memory, unused, and are kept before the next use."""
-        self._unkept[grant_id] = tokens
-        await self._store.save(grant_id, tokens)
+    async def _keep(self, grant_id: str, tokens: Tokens, came_of: Tokens) -> Tokens:
+        """Keep new credentials. When the store fails they stay in memory, unused, and are kept before the next use.
+
+        Where others stand meanwhile, of an admin or another process, these serve: gives those that do.
+        """
+        self._unkept[grant_id] = (tokens, came_of)
+        mine = await self._store.save(grant_id, tokens, came_of)
         self._unkept.pop(grant_id, None)
+        if not mine:
+            return await self._reread(grant_id)
         self._known[grant_id] = (self._clock.monotonic(), tokens)
+        return tokens
 
     async def _renew(self, target: Target) -> Tokens:
         """Join the grant's running refresh or start one. It goes on when its caller gives up: its answer comes only once."""
@@ -132,11 +159,23 @@ class Grants:
 
     async def _renewed(self, target: Target, before: Tokens) -> Tokens:
         if (unkept := self._unkept.get(target.grant)) is not None:
-            await self._keep(target.grant, unkept)
-            return unkept
-        stored = await self._reread(target.grant)
-        if stored.access != before.access and self._is_fresh(stored):
-            return stored  # somebody else renewed it
+            return await self._keep(target.grant, *unkept)
+        while True:
+            mine = await self._store.hold(target.grant)
+            stored = await self._reread(target.grant)
+            if stored.access != before.access and self._is_fresh(stored):
+                if mine:
+                    await self._store.let_go(target.grant)
+                return stored  # somebody else renewed it
+            if mine:
+                break
+            await self._clock.sleep(HELD_S)  # another process is at it
+        try:
+            return await self._renewed_alone(target, stored)
+        finally:
+            await self._store.let_go(target.grant)
+
+    async def _renewed_alone(self, target: Target, stored: Tokens) -> Tokens:
         try:
             return await self._refresh(target, stored)
         except _Rejected as rejection:
@@ -151,8 +190,10 @@ class Grants:
     async def _refresh(self, target: Target, tokens: Tokens) -> Tokens:
         auth = target.auth
         if auth.kind == "refresh" and auth.rotates:
-            tokens = replace(tokens, refreshing_since=tokens.refreshing_since or self._clock.now())
-            await self._store.save(target.grant, tokens)
+            noted = replace(tokens, refreshing_since=tokens.refreshing_since or self._clock.now())
+            if not await self._store.save(target.grant, noted, tokens):
+                raise TryAgain("the credentials were replaced just now", sent=False)
+            tokens = noted
         request, headers = _token_request(target, tokens)
         reply = await self._exchange(target, request, headers)
         answer = _answer(reply, target, _refresh_token(tokens))
@@ -165,8 +206,7 @@ class Grants:
             access=SecretStr(answer["access_token"]),
             expires_at=self._clock.now().astimezone(UTC) + timedelta(seconds=lifetime),
         )
-        await self._keep(target.grant, renewed)
-        return renewed
+        return await self._keep(target.grant, renewed, tokens)
 
 
 class _Rejected(Exception):

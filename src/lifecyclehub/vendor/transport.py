@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport, map_aiohttp_exceptions
 
+from lifecyclehub.errors import TryAgain
+from lifecyclehub.messages import Reply
 from lifecyclehub.vendor.guard import GuardedResolver, SsrfGuard
 
 TransportFactory: TypeAlias = Callable[[bool], httpx.AsyncBaseTransport]
@@ -55,10 +57,85 @@ async def _leaving(_session: aiohttp.ClientSession, _context: SimpleNamespace, _
         wire.leave()
 
 
-class _Watched(AiohttpTransport):
-    """Says that it tells `WIRE` when a request leaves."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds until a connection is there, until there is room for it, between two bytes, and for writing."""
 
-    watches_the_wire = True
+    connect: float
+    pool: float
+    read: float
+    write: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A rendered request: `headers` with lower-case names, credentials among them."""
+
+    method: str
+    url: str
+    host: str
+    headers: dict[str, str] = field(repr=False)
+    content: bytes | None = field(repr=False)
+
+    def as_httpx(self, patience: Patience) -> httpx.Request:
+        """Give it as httpx's transports take it."""
+        headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        made = httpx.Request(self.method, self.url, headers=headers, content=self.content)
+        made.extensions["timeout"] = {name: getattr(patience, name) for name in ("connect", "pool", "read", "write")}
+        return made
+
+
+async def read_reply(response: httpx.Response, host: str, size_cap: int) -> Reply | TryAgain:
+    """Read what was answered, decompressed, at most `size_cap` bytes."""
+    if "," in response.headers.get("content-encoding", ""):
+        return TryAgain(f"{host} answered with status {response.status_code}, compressed more than once")
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > size_cap:
+            return TryAgain(f"{host} answered with status {response.status_code} and more than {size_cap} bytes")
+    return Reply(status=response.status_code, headers=dict(response.headers.items()), body=bytes(body))
+
+
+class Direct(AiohttpTransport):
+    """Sends through aiohttp without httpx's requests and responses between, and tells `WIRE` when a request leaves."""
+
+    async def reply(self, request: Outgoing, patience: Patience, size_cap: int) -> Reply | TryAgain:
+        """Send and read the reply. Raises what httpx's transports raise."""
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        timeout = aiohttp.ClientTimeout(sock_connect=patience.connect, sock_read=patience.read, connect=patience.pool)
+        with map_aiohttp_exceptions():
+            response = await self.client.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.content or None,
+                allow_redirects=False,
+                auto_decompress=False,
+                compress=False,
+                timeout=timeout,
+            )
+            try:
+                return await _read(response, request.host, size_cap)
+            finally:
+                response.release()
+
+
+async def _read(response: aiohttp.ClientResponse, host: str, size_cap: int) -> Reply | TryAgain:
+    if response.headers.get("content-encoding", "identity") != "identity":  # httpx decompresses, piece by piece
+        stream = AiohttpResponseStream(response)
+        return await read_reply(httpx.Response(response.status, headers=response.raw_headers, stream=stream), host, size_cap)
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > size_cap:
+            return TryAgain(f"{host} answered with status {response.status} and more than {size_cap} bytes")
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        lower = name.lower()
+        headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
+    return Reply(status=response.status, headers=headers, body=bytes(body))
 
 
 def aiohttp_transport(limits: Limits, guard: SsrfGuard) -> httpx.AsyncBaseTransport:
@@ -83,7 +160,7 @@ def aiohttp_transport(limits: Limits, guard: SsrfGuard) -> httpx.AsyncBaseTransp
         opened._retry_connection = False  # noqa: SLF001
         return opened
 
-    return _Watched(client=session, trust_env=False)
+    return Direct(client=session, trust_env=False)
 
 
 def default_factory(limits: Limits) -> TransportFactory:

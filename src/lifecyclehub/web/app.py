@@ -20,8 +20,8 @@ from lifecyclehub.hub import Hub
 from lifecyclehub.store import tables
 from lifecyclehub.web.answers import SafeHeaders, problem
 from lifecyclehub.web.api import act, handlers, look
-from lifecyclehub.web.api.problems import Problem
-from lifecyclehub.web.hooks import hooks_route
+from lifecyclehub.web.api.problems import ProblemDetail
+from lifecyclehub.web.hooks import Doorbell, hooks_route
 
 DESCRIPTION = """
 What this lifecyclehub knows, and why: clients, engagements with their timeline, what came in, what was done in the tools.
@@ -44,7 +44,7 @@ class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Give the OpenAPI document."""
         document = super().openapi()
-        _, found = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+        _, found = models_json_schema([(ProblemDetail, "serialization")], ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= found["$defs"]
         return document
 
@@ -86,10 +86,12 @@ def create_app(hub_factory: Callable[[], Hub]) -> FastAPI:
         exception_handlers=handlers(),
     )
     app.state.hub = holder
+    app.add_middleware(Doorbell, hub=holder)
     app.add_middleware(SafeHeaders)
+    # The first route that fits is taken, and FastAPI makes the API's ready only when it comes to them: deliveries go first.
+    app.router.routes += [hooks_route(holder), Route("/healthz", _alive), Route("/readyz", _ready)]
     app.include_router(look)
     app.include_router(act)
-    app.router.routes += [hooks_route(holder), Route("/healthz", _alive), Route("/readyz", _ready)]
     return app
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from lifecyclehub.admin.handoffs import list_handoffs, redecide, set_handoff
-from lifecyclehub.admin.stored import NotThere
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import ConfigurationError, NotThere
 from lifecyclehub.hub import Hub
 from lifecyclehub.store import tables
 from lifecyclehub.store.upsert import insert_all
@@ -22,7 +21,8 @@ WON = "won-deal-starts-delivery"
 
 async def a_won_deal(hub: Hub, won_at: datetime) -> None:
     engagement = {"id": hub.ids.new("eng"), "title": "Website", "created_at": won_at}
-    deal = {"id": hub.ids.new("dea"), "engagement": engagement["id"], "title": "Website", "status": "won", "won_at": won_at}
+    deal = {"id": hub.ids.new("dea"), "engagement": engagement["id"], "title": "Website", "status": "won"}
+    deal |= {"won_at": won_at, "fields": {}}
     await hub.store.run(as_operation(lambda conn, _: insert_all(conn, tables.engagement, [engagement])), None)
     await hub.store.run(as_operation(lambda conn, _: insert_all(conn, tables.deal, [deal])), None)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lifecyclehub.admin.replay import NothingLikeIt, Replay, Replayed, Wanted
+from lifecyclehub.admin.replay import Replay, Replayed, Wanted
+from lifecyclehub.errors import NotThere
 from lifecyclehub.store import tables
 from tests.support.story import Story, won_deal
 
@@ -85,6 +86,21 @@ def test_since_a_time_each_record_is_looked_at_once(story: Story) -> None:
     assert opened == ["9002"]
 
 
+def test_all_that_wait_for_a_person_are_looked_at_again_also_when_newer_news_of_the_record_came(story: Story) -> None:
+    """Vendors tell of one change in several notices, which are parked together."""
+    early = story.arrive("hubspot", ("hubspot.deal", "9002"))[0]
+    story.clock.at += 3600
+    since = story.clock.now()
+    parked = story.arrive("hubspot", ("hubspot.deal", "9001"), ("hubspot.deal", "9001"))
+    for one in (early, *parked):
+        story.change(tables.notice, one, state="parked", reason="mapping")
+    story.clock.at += 3600
+    story.see("hubspot", won_deal("9001"))
+
+    assert replay(story, connection="hubspot", since=since).notices == 3
+    assert [row["state"] for row in story.rows(tables.notice)] == ["parked", *["open"] * 3]
+
+
 def test_notices_of_an_account_that_was_connected_since_find_their_connection(story: Story) -> None:
     (notice,) = story.arrive("hubspot", ("hubspot.deal", "9001"))
     story.change(tables.endpoint, "end_hubspot", connection=None)
@@ -99,6 +115,6 @@ def test_notices_of_an_account_that_was_connected_since_find_their_connection(st
 def test_one_unknown_id_opens_nothing_at_all(story: Story) -> None:
     story.see("hubspot", won_deal())
     known = story.rows(tables.notice)[0]["id"]
-    with pytest.raises(NothingLikeIt, match="ntc_none"):
+    with pytest.raises(NotThere, match="ntc_none"):
         replay(story, notices=(known, "ntc_none"))
     assert story.rows(tables.notice)[0]["state"] == "processed"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from lifecyclehub.configuration import read_rules
+from lifecyclehub.admin.applied import read_applied
+from lifecyclehub.admin.effects import Answer, AnswerEffects
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared
 from lifecyclehub.dispatch.upkeep import Advance, Answered, Parking, answer, expire, hold, park
@@ -17,6 +18,8 @@ from lifecyclehub.messages import Done, Retry
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.upsert import insert_all
 from tests.support.effects import DONE, claim, effect, in_flight, put, ready_project, receive
+from tests.support.home import apply_files
+from tests.support.reach import Middle
 from tests.support.story import Story
 
 
@@ -184,13 +187,8 @@ def test_an_applied_edit_never_changes_what_was_sent_or_put_aside(story: Story, 
     prepared = in_flight(story)
     put(story, prepared, state=state, reason="as it was")
     before = effect(story, prepared)
-    edited = (
-        (story.settings.mappings / "handoffs.toml")
-        .read_text("utf-8")
-        .replace("concat(client.name, ': ', deal.title)", "deal.title")
-    )
-    (story.settings.mappings / "handoffs.toml").write_text(edited, "utf-8")
-    story.rules = _reread(story)
+    _edit_name(story)
+    story.rules = _applied(story)
     story.switch("won-deal-starts-delivery", "off")
 
     advance(story, prepared.effect)
@@ -199,23 +197,50 @@ def test_an_applied_edit_never_changes_what_was_sent_or_put_aside(story: Story, 
     assert effect(story, prepared) == before
 
 
-def test_an_applied_edit_shows_in_what_was_not_claimed_yet(story: Story) -> None:
+def test_what_waits_is_rendered_with_the_set_that_planned_it_and_a_new_revision_with_the_newest(story: Story) -> None:
     prepared = ready_project(story)
-    edited = (
-        (story.settings.mappings / "handoffs.toml")
-        .read_text("utf-8")
-        .replace("concat(client.name, ': ', deal.title)", "deal.title")
-    )
-    (story.settings.mappings / "handoffs.toml").write_text(edited, "utf-8")
-    story.rules = _reread(story)
+    _edit_name(story)
+    story.rules = _applied(story)
 
+    (same,) = advance(story, prepared.effect)
+    assert same.input["name"] == prepared.input["name"] != "Shop rebuild"
+
+    put(story, prepared, state="parked", reason="refused")
+    with story.engine.begin() as conn:
+        word = Answer(effect=prepared.effect, verdict="anew", who="kim")
+        AnswerEffects(story.rules, story.ids, story.clock, Middle())(conn, [word])
     (fresh,) = advance(story, prepared.effect)
+    assert fresh.input["name"] == "Shop rebuild"
+    assert effect(story, prepared)["applied_set"] == story.rules.version
 
-    assert fresh.input["name"] == "Shop rebuild" != prepared.input["name"]
+
+def test_what_a_set_planned_that_cannot_be_used_any_more_is_a_persons(story: Story) -> None:
+    prepared = ready_project(story)
+    old = story.rules.version
+    _edit_name(story)
+    story.rules = replace(_applied(story), earlier={old: "its connector is another one now"})
+    assert advance(story, prepared.effect) == []
+    parked = effect(story, prepared)
+    assert (parked["state"], parked["reason"]) == ("parked", "mapping")
+    assert "its connector is another one now" in parked["detail"]
 
 
-def _reread(story: Story) -> Any:
-    return read_rules(story.registry, story.settings, story.made.installation)
+def test_what_another_hub_planned_with_a_set_not_taken_over_yet_is_left_to_it(story: Story) -> None:
+    prepared = ready_project(story)
+    before = effect(story, prepared)
+    story.rules = replace(story.rules, version="an older one", earlier={})
+    assert advance(story, prepared.effect) == []
+    assert effect(story, prepared) == before
+
+
+def _edit_name(story: Story) -> None:
+    file = story.settings.mappings / "handoffs.toml"
+    file.write_text(file.read_text("utf-8").replace("concat(client.name, ': ', deal.title)", "deal.title"), "utf-8")
+
+
+def _applied(story: Story) -> Any:
+    apply_files(story.settings, story.registry)
+    return story.ask(read_applied, story.registry, story.settings.zone).rules
 
 
 def _decide_again(story: Story) -> None:
@@ -331,7 +356,7 @@ def test_let_it_be_cancels_for_good_and_frees_the_charges(story: Story) -> None:
 
 def test_this_is_the_record_waits_for_the_receipt_of_that_answer(story: Story) -> None:
     prepared = in_flight(story, state="parked", reason="several found")
-    assert answered(story, prepared, "is", record_id="555") == "in doubt"
+    assert answered(story, prepared, "is", record_id="555") == "parked"
     receive(story, prepared, DONE, what="by a person")
 
     assert (effect(story, prepared)["state"], effect(story, prepared)["record_id"]) == ("done", "555")

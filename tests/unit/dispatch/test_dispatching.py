@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from lifecyclehub.dispatch.upkeep import park
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
 from tests.support.bad_input import Hall, a_deal, hall
@@ -157,3 +159,110 @@ async def test_a_hub_that_stops_begins_nothing_more(h: Hall) -> None:
     project = await win(h)
 
     assert (project["state"], projects(h)) == ("ready", 0)
+
+
+# --- deadlines ------------------------------------------------------------------------------------------------------------
+
+
+def claim_that_takes(h: Hall, seconds: float, clocks: tuple[str, ...]) -> None:
+    """Let the first claim wait in the queue for so long, by these clocks."""
+    store: Any = h.hub.store
+    clock: Any = h.clock
+    run, claims, left = store.run, h.hub.dispatcher._performer._claims, [seconds]
+
+    async def slowly(asked: Any, item: Any) -> Any:
+        answer = await run(asked, item)
+        if asked is claims and left:
+            passed = left.pop()
+            if "wall" in clocks:
+                clock.put_s += passed
+            if "monotonic" in clocks:
+                clock.monotonic_s += passed
+        return answer
+
+    store.run = slowly
+
+
+@pytest.mark.parametrize("clocks", [("wall", "monotonic"), ("monotonic",), ("wall",)], ids=" and ".join)
+async def test_what_waited_too_long_for_its_claim_is_not_sent_whichever_clock_says_so(h: Hall, clocks: tuple[str, ...]) -> None:
+    """A machine that slept may have stopped one of them; meanwhile another hub may have looked, and sent it itself."""
+    claim_that_takes(h, 31, clocks)
+
+    project = await win(h)
+
+    assert projects(h) == 0
+    assert (project["state"], project["reason"]) == ("ready", "retry")
+    (attempt,) = h.rows(t.attempt, effect=project["id"])
+    assert (attempt["outcome"], attempt["bytes_sent"]) == ("Retry", False)
+    await h.forward(2)
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
+    assert projects(h) == 1
+
+
+@pytest.mark.parametrize("put_s", [7200.0, -7200.0])
+async def test_a_clock_that_is_put_while_a_request_is_under_way_sends_nothing_twice(
+    h: Hall, put_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    performer = h.hub.dispatcher._performer
+    ticks: list[int] = []
+    send = performer._send
+
+    async def meanwhile(*args: Any) -> Any:
+        answer = await send(*args)
+        if not ticks:
+            ticks.append(projects(h))
+            h.clock.put_s += put_s
+            await h.hub.dispatcher.tick()  # its deadline seems to be over, or far away
+        return answer
+
+    monkeypatch.setattr(performer, "_send", meanwhile)
+    project = await win(h)
+    for _ in range(4):
+        await h.forward(1)
+
+    assert ticks == [1]
+    assert [row["state"] for row in h.rows(t.effect, id=project["id"])] == ["done"]
+    assert projects(h) == 1
+    assert h.rows(t.finding, kind="double") == []
+
+
+# --- what nobody has in hand any more -------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_was_told_to_go_on_with_is_taken_up_with_the_next_round(h: Hall) -> None:
+    await win(h)
+    await h.forward(0)  # nothing is left in its hands
+    first, second, *_ = h.rows(t.effect, name="checklist")
+    before = len(h.vendors.made)
+    empty = {"body": None, "not_before": None, "record_id": None}
+    with h.hub.engine.begin() as conn:
+        of = update(t.effect).where
+        conn.execute(of(t.effect.c.id == first["id"]).values(state="ready", reason=None, **empty))
+        conn.execute(of(t.effect.c.id == second["id"]).values(state="held", reason="needs", **empty))
+
+    h.hub.dispatcher._next_round = 0.0  # a minute later
+    await h.hub.dispatcher.tick()
+    await h.hub.settled()
+
+    assert {row["state"] for row in h.rows(t.effect, name="checklist")} == {"done"}
+    assert len(h.vendors.made) == before + 2
+
+
+async def test_a_busy_database_while_an_effect_is_put_aside_loses_it_not(h: Hall) -> None:
+    failing_store(h, h.hub.dispatcher._performer._claims, KeyError("lines"))
+    store: Any = h.hub.store
+    run, left = store.run, [True]
+
+    async def busy(asked: Any, item: Any) -> Any:
+        if asked is park and left:
+            left.clear()
+            raise StoreBusy("database is locked")
+        return await run(asked, item)
+
+    store.run = busy
+    project = await win(h)
+    assert project["state"] == "ready"
+
+    await h.forward(0)
+
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]

@@ -2,120 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from lifecyclehub.connector import Marker, NativeKey, Natural, Never, UniqueId
-from lifecyclehub.connector.roles import CreateProject
-from lifecyclehub.dispatch.lookup import Lookup
-from lifecyclehub.dispatch.perform import Performer
-from lifecyclehub.dispatch.upkeep import DueEffect
+from lifecyclehub.connector import NativeKey, Natural, Never, UniqueId
 from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginRaised, RecordGone, TryAgain
-from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Found, Refused, Retry
+from lifecyclehub.messages import Absent, CannotTell, Done, Found, Retry
 from lifecyclehub.store import tables as t
-from tests.support.effects import DONE, OTHER, effect, in_flight, put, receive
+from tests.support.desk import CACHING, KEY, MARKER, SERVER_S, TOTAL_S, Desk, doubt, raising
+from tests.support.effects import DONE, OTHER, effect, in_flight, put
 from tests.support.story import Story
 
 pytestmark = pytest.mark.anyio
-
-KEY = NativeKey("Once", window_s=3600)
-CACHING = replace(KEY, caches_errors=True)
-MARKER = Marker("data.notes", lag_s=20)
-SERVER_S = 60.0
-TOTAL_S = 30.0
-
-
-class Act:
-    """An action whose `once`, look-up and check a test sets."""
-
-    name = "create_project"
-    input = CreateProject
-    creates = "asana.project"
-
-    def __init__(self, once: Any, found: Callable[[], Any], checked: Callable[[], Any] | None = None) -> None:
-        self.once, self.found, self.checked, self.looks = once, found, checked, 0
-
-    async def find(self, *_: Any) -> Any:
-        self.looks += 1
-        return self.found()
-
-    async def check(self, *_: Any) -> Any:
-        assert self.checked is not None
-        return self.checked()
-
-
-class Desk:
-    """A look-up whose receipts are really written, without a network."""
-
-    def __init__(
-        self, story: Story, once: Any, found: Callable[[], Any] = Absent, checked: Callable[[], Any] | None = None
-    ) -> None:
-        self.story, self.parked = story, []
-        self.act: Any = Act(once, found, checked)
-        about = SimpleNamespace(id="asana", action=lambda _: self.act, server_timeout_s=SERVER_S)
-        self.settings: dict[str, str] = {}
-        self.target: Any = SimpleNamespace(about=about, settings=self.settings, timeout_s=TOTAL_S)
-        tools: Any = SimpleNamespace(
-            store=self,
-            clock=story.clock,
-            installation=story.made.installation,
-            targets=self._target,
-            registry=SimpleNamespace(get=lambda _: SimpleNamespace(about=about)),
-            client=SimpleNamespace(clock=story.clock),
-        )
-        nobody: Any = None
-        performer = Performer(tools, nobody, nobody, nobody, nobody)
-        self.lookup = Lookup(tools, performer, self._receive, self._park)
-        self.unreachable: Exception | None = None
-
-    parked: list[tuple[str, str]]
-
-    async def read(self, question: Any, *args: Any) -> Any:
-        with self.story.engine.begin() as conn:
-            return question(conn, *args)
-
-    async def run(self, operation: Any, item: Any) -> Any:
-        with self.story.engine.begin() as conn:
-            return operation(conn, [item])[0]
-
-    async def _target(self, _: str) -> Any:
-        if self.unreachable is not None:
-            raise self.unreachable
-        return self.target
-
-    async def _receive(self, receipt: Any) -> None:
-        assert receipt.bytes_sent is False
-        prepared: Any = SimpleNamespace(effect=receipt.effect)
-        receive(self.story, prepared, receipt.outcome, what=receipt.what, began_at=receipt.began_at, detail=receipt.detail)
-
-    async def _park(self, effect_id: str, reason: str, detail: str) -> None:
-        self.parked.append((reason, detail))
-        with self.story.engine.begin() as conn:
-            conn.execute(update(t.effect).where(t.effect.c.id == effect_id).values(state="parked", reason=reason, detail=detail))
-
-    async def look(self, prepared: Any) -> dict[str, Any]:
-        row = effect(self.story, prepared)
-        await self.lookup.run(DueEffect(row["id"], row["state"], row["handle"]))
-        return effect(self.story, prepared)
-
-
-def doubt(story: Story, **values: Any) -> Any:
-    prepared = in_flight(story, state="in doubt", reason="no answer", handle=None, **values)
-    story.clock.at += TOTAL_S + 1
-    return prepared
-
-
-def raising(error: Exception) -> Callable[[], Any]:
-    def now() -> Any:
-        raise error
-
-    return now
 
 
 # --- what may simply be sent again --------------------------------------------------------------------------------------
@@ -140,7 +40,7 @@ async def test_again_and_again_is_never_in_haste(story: Story) -> None:
     for _ in range(5):
         row = await desk.look(prepared)
         waits.append(round((row["not_before"] - story.clock.now()).total_seconds()))
-        put(story, prepared, state="in doubt", reason="no answer")
+        put(story, prepared, state="in doubt", reason="no answer", not_before=None)
 
     assert waits == [1, 5, 30, 120, 600]
 
@@ -161,6 +61,8 @@ async def test_where_the_key_does_not_serve_it_is_looked_up(
     prepared = doubt(story)
     claimed = story.clock.now() - timedelta(seconds=age_s)
     put(story, prepared, reason=reason, detail=detail, claimed_at=claimed, unsure_since=claimed)
+    if reason == "unknown outcome":
+        was_answered(story, prepared, 500)
     desk = Desk(story, once, lambda: Found((DONE,)))
 
     row = await desk.look(prepared)
@@ -169,8 +71,26 @@ async def test_where_the_key_does_not_serve_it_is_looked_up(
     assert (row["state"], row["record_id"]) == ("done", "555")
 
 
+def was_answered(story: Story, prepared: Any, status: int | None, revision: int = 1) -> None:
+    """Note what the vendor answered to a sending."""
+    now = story.clock.now()
+    row = {"effect": prepared.effect, "revision": revision, "epoch": 1, "what": "sent", "outcome": "Unknown", "status": status}
+    with story.engine.begin() as conn:
+        conn.execute(t.attempt.insert(), [row | {"id": story.ids.new("att"), "began_at": now, "at": now}])
+
+
+async def test_whether_the_vendor_answered_is_read_from_what_is_kept_and_not_from_its_words(story: Story) -> None:
+    prepared = doubt(story)
+    put(story, prepared, reason="unknown outcome", detail="the line broke; look at our status page")
+    was_answered(story, prepared, None)
+    was_answered(story, prepared, 500, revision=7)  # under another key
+
+    assert (await Desk(story, CACHING).look(prepared))["state"] == "ready"
+
+
 async def test_a_key_that_stores_no_errors_serves_after_one(story: Story) -> None:
     prepared = doubt(story)
+    was_answered(story, prepared, 500)
     put(story, prepared, reason="unknown outcome", detail="status 500: internal")
     desk = Desk(story, KEY)
 
@@ -199,6 +119,31 @@ async def test_absence_proves_nothing_before_the_vendor_must_have_shown_it(story
     row = await desk.look(prepared)
     assert (row["state"], row["reason"]) == ("ready", "absence proven")
     assert [one["outcome"] for one in story.rows(t.attempt)] == ["Absent"]
+
+
+@pytest.mark.parametrize("once", [MARKER, UniqueId("email"), KEY])
+async def test_what_the_tool_says_is_there_is_waited_for_as_long_as_its_lists_may_lag(story: Story, once: Any) -> None:
+    """Somebody made it a moment ago: the tool knows of it before its own lists do."""
+    prepared = doubt(story)
+    put(story, prepared, reason="exists already", detail="the name is taken")
+    sightings: list[Any] = [Absent(), Found((DONE,))]
+    desk = Desk(story, once, lambda: sightings.pop(0))
+
+    row = await desk.look(prepared)
+    assert (row["state"], row["reason"]) == ("in doubt", "exists already")
+    story.clock.at += (row["not_before"] - story.clock.now()).total_seconds()
+    row = await desk.look(prepared)
+    assert (row["state"], row["record_id"]) == ("done", "555")
+
+
+async def test_what_the_tool_says_is_there_but_never_shows_is_a_persons_question(story: Story) -> None:
+    prepared = doubt(story)
+    put(story, prepared, reason="exists already", detail="the name is taken")
+    story.clock.at += 10_000  # long after everything must be visible
+
+    row = await Desk(story, KEY).look(prepared)
+
+    assert (row["state"], row["reason"], row["detail"]) == ("parked", "refused", "the name is taken")
 
 
 async def test_a_connections_own_lag_counts_instead_of_the_declared_one(story: Story) -> None:
@@ -325,33 +270,25 @@ async def test_one_look_is_under_way_at_a_time(story: Story) -> None:
     assert meanwhile == [story.clock.now() + timedelta(minutes=2)]
 
 
-# --- accepted jobs ------------------------------------------------------------------------------------------------------
+async def test_what_was_absent_under_a_key_that_keeps_errors_gets_a_new_key(story: Story) -> None:
+    prepared = doubt(story)
+    was_answered(story, prepared, 500)
+    story.clock.at += 10_000
+    body = effect(story, prepared)["body"]
+
+    row = await Desk(story, CACHING).look(prepared)
+
+    assert (row["state"], row["revision"], row["body"]) == ("ready", 2, None)
+    assert body is not None
 
 
-@pytest.mark.parametrize(
-    ("says", "state"),
-    [
-        (lambda: Done(record_id="555"), "done"),
-        (lambda: Accepted("job-1"), "in flight"),
-        (lambda: Refused("the template is gone"), "parked"),
-        (raising(TryAgain("503")), "in flight"),
-        (raising(RecordGone("no such job")), "in flight"),
-        (raising(NeedsReauthorization("status 401")), "in flight"),
-        (lambda: None, "in flight"),
-        (lambda: "done", "in flight"),
-    ],
-)
-async def test_an_accepted_job_is_asked_about_and_never_sent_again_or_looked_up(story: Story, says: Any, state: str) -> None:
-    prepared = in_flight(story, handle="job-1")
-    story.clock.at += 3600
-    desk = Desk(story, MARKER, checked=says)
+async def test_an_input_that_the_connector_does_not_take_any_more_keeps_it_in_doubt(story: Story) -> None:
+    prepared = doubt(story, input={"of another version": True})
 
-    row = await desk.look(prepared)
+    row = await Desk(story, MARKER).look(prepared)
 
-    assert row["state"] == state
-    assert row["handle"] == "job-1"
-    assert desk.act.looks == 0
-    assert [one["what"] for one in story.rows(t.attempt)] == ["checked"]
+    assert row["state"] == "in doubt"
+    assert "does not take the input of then any more" in row["detail"]
 
 
 @pytest.mark.parametrize("state", ["ready", "done", "parked", "cancelled", "held"])

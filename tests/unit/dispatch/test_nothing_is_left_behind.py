@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from sqlalchemy import update
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.receipt import open_settled
 from lifecyclehub.dispatch.upkeep import Advance
+from lifecyclehub.intake import merge
 from lifecyclehub.intake.decide import Decide
-from lifecyclehub.messages import Accepted, Retry
+from lifecyclehub.messages import Accepted, Done, Refused, Retry
 from lifecyclehub.store import tables as t
 from tests.support.effects import DONE, in_flight, put, ready_project, receive
 from tests.support.story import Story, won_deal
@@ -89,6 +91,18 @@ def test_a_draft_that_was_not_made_and_is_not_wanted_any_more_gives_its_charges_
     assert [invoice["status"] for invoice in story.rows(t.invoice)] == ["void"]
 
 
+def test_a_draft_for_what_was_merged_into_something_else_gives_its_charges_back(story: Story) -> None:
+    prepared = draft(story)
+    story.answer(prepared, Retry("busy"))
+
+    with story.engine.begin() as conn:
+        merge._cancel(SimpleNamespace(conn=conn), t.effect.c.id == prepared.effect)  # type: ignore[arg-type]
+
+    (row,) = story.rows(t.effect, id=prepared.effect)
+    assert (row["state"], row["reason"]) == ("cancelled", "merged")
+    assert [line["live"] for line in story.rows(t.invoice_line)] == [False]
+
+
 def test_what_may_have_been_done_is_never_cancelled_but_left_to_a_person(story: Story) -> None:
     prepared = draft(story)
     story.answer(prepared, Retry("busy"))
@@ -128,3 +142,65 @@ def test_money_that_does_not_add_up_holds_its_own_effects_and_no_notice(story: S
     (note,) = story.rows(t.effect, name="note")
     assert (note["state"], note["reason"]) == ("held", "undecided")
     assert "CHF" in note["detail"]
+
+
+# --- needs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_needs_something_that_was_cancelled_is_held_and_says_for_what(story: Story) -> None:
+    project = ready_project(story)
+    put(story, project, state="cancelled", reason="by a person")
+    (note,) = story.rows(t.effect, name="note")
+
+    advance(story, note["id"])
+
+    (note,) = story.rows(t.effect, id=note["id"])
+    assert (note["state"], note["reason"], note["detail"]) == ("held", "needs", "waits for project (cancelled)")
+
+
+def test_what_only_needs_something_if_it_is_planned_goes_on_without_it(story: Story) -> None:
+    story.switch("closed-project-drafts-invoice")
+    story.answer(ready_project(story), DONE)
+    (client,), (engagement,) = story.rows(t.client), story.rows(t.engagement)
+    with story.engine.begin() as conn:
+        conn.execute(update(t.project).values(status="closed", closed_at=story.clock.now()))
+        Decide(story.rules, story.ids, story.clock)(conn, [((engagement["id"],), ())])
+    (customer,), (invoice,) = story.rows(t.effect, name="customer"), story.rows(t.effect, name="invoice")
+    assert (customer["state"], invoice["reason"]) == ("ready", "needs")
+    known = {"connection": "con_xero", "kind": "xero.contact", "record_id": "x1", "thing_kind": "client", "thing": client["id"]}
+    with story.engine.begin() as conn:
+        conn.execute(t.link.insert(), [known])  # somebody entered the customer meanwhile
+
+    advance(story, customer["id"])
+
+    assert [row["state"] for row in story.rows(t.effect, name="customer")] == ["cancelled"]
+    (invoice,) = story.rows(t.effect, name="invoice")
+    assert (invoice["state"], invoice["reason"]) == ("ready", None)
+
+
+def fresh(story: Story, effect: str) -> Prepared:
+    """Prepare an effect with the values of now."""
+    with story.engine.begin() as conn:
+        ((prepared,),) = Advance(story.rules, story.ids, story.clock)(conn, [effect])
+    return prepared
+
+
+def test_one_of_several_requests_that_is_refused_parks_itself_and_the_others_go_on(story: Story) -> None:
+    project = ready_project(story)
+    story.answer(project, DONE)
+    (engagement,) = story.rows(t.engagement)
+    with story.engine.begin() as conn:
+        (ready,) = Decide(story.rules, story.ids, story.clock)(conn, [((engagement["id"],), ())])
+    tasks = sorted((one for one in ready if one.action == "create_task"), key=lambda one: one.effect)
+    (note,) = (one for one in ready if one.action == "add_note")
+
+    woken = story.answer(tasks[0], Refused("the assignee may not do that"), status=403)
+    assert woken == [tasks[1].effect], "its turn on the project comes all the same"
+    for one in (*tasks[1:], note):
+        story.answer(fresh(story, one.effect), Done(record_id=f"of {one.effect}"))
+
+    states = {row["id"]: row["state"] for row in story.rows(t.effect)}
+    assert states.pop(tasks[0].effect) == "parked"
+    assert set(states.values()) == {"done"}
+    put(story, tasks[0], state="planned", body=None, input=None, revision=2)
+    assert fresh(story, tasks[0].effect).revision == 2, "only what is missing is made anew"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from lifecyclehub.dispatch.upkeep import Advance
 from lifecyclehub.messages import Absent, Accepted, CannotTell, Found, Refused, Retry, Unknown
 from lifecyclehub.store import tables as t
-from tests.support.effects import DONE, OTHER, effect, in_flight, put, receive
+from tests.support.effects import DONE, OTHER, claim, effect, in_flight, put, receive
 from tests.support.story import Story
 
 DOUBT = {"state": "in doubt", "reason": "no answer"}
@@ -34,7 +34,8 @@ PICTURE: list[tuple[dict[str, Any], Any, tuple[str, str | None, float | None]]] 
     (DOUBT, DONE, ("done", None, None)),
     (DOUBT, Found((DONE,)), ("done", None, None)),
     (DOUBT, Found((DONE, OTHER)), ("parked", "several found", None)),
-    (DOUBT, Absent(), ("ready", "absence proven", 0.0)),
+    (DOUBT, Absent(), ("ready", "absence proven", 1.0)),
+    (DOUBT | {"handle": "job-1"}, Absent(), ("parked", "not finished", None)),
     (DOUBT, CannotTell("503"), ("in doubt", "no answer", 1.0)),
     (DOUBT, None, ("in doubt", "no answer", 1.0)),
     (DOUBT, Retry("doing it again changes nothing", 2.0), ("ready", "retry", 2.05)),
@@ -49,7 +50,7 @@ def test_an_answer_moves_an_effect(
 ) -> None:
     prepared = in_flight(story, **stood)
 
-    receive(story, prepared, came)
+    receive(story, prepared, came, what="checked" if "handle" in stood else "sent")
 
     row = effect(story, prepared)
     wait = None if row["not_before"] is None else (row["not_before"] - story.clock.now()).total_seconds()
@@ -61,8 +62,14 @@ def test_an_answer_moves_an_effect(
     assert [one["outcome"] for one in story.rows(t.attempt)] == ["NeedsReauthorization" if came is None else type(came).__name__]
 
 
-@pytest.mark.parametrize("state", ["done", "parked", "cancelled", "held", "planned", "ready"])
-@pytest.mark.parametrize("came", [Refused("no"), Retry("busy"), Unknown("?"), Absent(), CannotTell("?"), Accepted("job"), None])
+TELLS_NOTHING = [Refused("no"), Retry("busy"), Unknown("?"), Absent(), CannotTell("?"), None]
+STATES = ("done", "parked", "cancelled", "held", "planned", "ready")
+OVER = ("done", "parked", "cancelled", "planned")
+
+
+@pytest.mark.parametrize(
+    ("came", "state"), [*((came, state) for came in TELLS_NOTHING for state in STATES), *((Accepted("job"), one) for one in OVER)]
+)
 def test_a_late_answer_that_tells_of_no_record_is_stored_and_moves_nothing(story: Story, state: str, came: Any) -> None:
     prepared = in_flight(story, state=state, reason="as it was", record_id="555" if state == "done" else None)
     before = effect(story, prepared)
@@ -72,6 +79,78 @@ def test_a_late_answer_that_tells_of_no_record_is_stored_and_moves_nothing(story
     assert effect(story, prepared) == before
     assert len(story.rows(t.attempt)) == 1
     assert story.rows(t.finding) == []
+
+
+@pytest.mark.parametrize("came", [Absent(), CannotTell("503"), Found((DONE, OTHER)), Retry("folded"), None])
+def test_a_look_up_that_began_before_the_job_was_accepted_moves_nothing(story: Story, came: Any) -> None:
+    """Else a job that runs would be sent again for its absence."""
+    prepared = in_flight(story, **DOUBT)
+    receive(story, prepared, Accepted("job-1"))
+    before = effect(story, prepared)
+
+    receive(story, prepared, came, what="looked up")
+
+    assert effect(story, prepared) == before
+    assert (before["state"], before["handle"]) == ("in flight", "job-1")
+
+
+# --- late answers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["ready", "held", "parked"])
+@pytest.mark.parametrize("outcome", [DONE, Found((DONE,))])
+def test_a_late_answer_settles_what_was_put_back_and_not_sent_since(story: Story, state: str, outcome: Any) -> None:
+    """Else what the tool has made already would be made again, and that be called a double."""
+    prepared = in_flight(story, state=state)
+
+    receive(story, prepared, outcome)
+
+    assert (effect(story, prepared)["state"], effect(story, prepared)["record_id"]) == ("done", "555")
+    assert [row["thing_kind"] for row in story.rows(t.link, record_id="555")] == ["project"]
+    assert story.rows(t.finding) == []
+    assert claim(story, prepared).verdict == "gone", "what was prepared meanwhile is not sent any more"
+
+
+def test_the_answer_of_an_older_sending_does_not_settle_what_was_put_back_after_another_one(story: Story) -> None:
+    prepared = in_flight(story, state="ready", epoch=2)
+
+    receive(story, prepared, DONE, epoch=1)
+
+    row = effect(story, prepared)
+    assert (row["state"], row["record_id"]) == ("ready", "555"), "shown, and kept"
+    assert len(story.rows(t.finding, kind="double")) == 1
+
+
+@pytest.mark.parametrize(
+    "stood", [{"state": "cancelled"}, {"state": "planned", "revision": 2}, {"state": "ready", "revision": 2}]
+)
+def test_what_a_late_answer_cannot_settle_is_shown_and_never_sent_again_without_a_persons_word(
+    story: Story, stood: dict[str, Any]
+) -> None:
+    prepared = in_flight(story, body=None, input=None, **stood)
+
+    receive(story, prepared, DONE)
+
+    (finding,) = story.rows(t.finding, kind="double")
+    assert "555 was made too" in finding["detail"]
+    put(story, prepared, state="planned")
+    with story.engine.begin() as conn:
+        assert Advance(story.rules, story.ids, story.clock)(conn, [prepared.effect]) == [[]]
+    row = effect(story, prepared)
+    assert (row["state"], row["reason"]) == ("parked", "late answer")
+    assert str(DONE.url) in row["detail"]
+
+
+@pytest.mark.parametrize("state", ["ready", "held"])
+def test_a_job_that_was_accepted_after_all_is_asked_after_and_not_sent_again(story: Story, state: str) -> None:
+    prepared = in_flight(story, state=state)
+
+    receive(story, prepared, Accepted("job-1"))
+
+    row = effect(story, prepared)
+    assert (row["state"], row["handle"]) == ("in flight", "job-1")
+    assert row["not_before"] is not None, "asked after in its time"
+    assert claim(story, prepared).verdict == "gone"
 
 
 def test_a_late_answer_settles_an_effect_in_doubt(story: Story) -> None:
@@ -84,7 +163,7 @@ def test_a_late_answer_settles_an_effect_in_doubt(story: Story) -> None:
     assert {row["name"] for row in story.rows(t.effect) if row["id"] in woken} >= {"checklist", "note"}
 
 
-@pytest.mark.parametrize(("state", "record"), [("done", "554"), ("parked", None), ("cancelled", None), ("ready", None)])
+@pytest.mark.parametrize(("state", "record"), [("done", "554"), ("parked", "554"), ("cancelled", "554"), ("ready", "554")])
 def test_a_late_answer_that_tells_of_another_record_is_a_double_and_is_shown(
     story: Story, state: str, record: str | None
 ) -> None:
@@ -165,49 +244,27 @@ def test_tries_follow_the_schedule_and_end_after_three_days(story: Story) -> Non
     assert effect(story, prepared)["reason"] == "gave up"
 
 
+def test_a_tool_that_fails_each_time_without_doing_it_is_not_asked_for_ever(story: Story) -> None:
+    prepared = in_flight(story)
+    waits = []
+    while True:
+        receive(story, prepared, Unknown("status 500"))
+        receive(story, prepared, Absent(), what="looked up")
+        row = effect(story, prepared)
+        if row["state"] == "parked":
+            break
+        assert (row["state"], row["reason"], row["unsure_since"]) == ("ready", "absence proven", None)
+        waits.append(round((row["not_before"] - story.clock.now()).total_seconds()))
+        story.clock.at += waits[-1] + 90
+        put(story, prepared, state="in flight")
+
+    assert waits[:7] == [1, 5, 30, 120, 600, 1800, 3600]
+    assert 65 <= story.clock.at / 3600 <= 73
+    assert row["reason"] == "gave up"
+
+
 def test_what_cannot_be_told_for_three_days_is_a_persons_question(story: Story) -> None:
     prepared = in_flight(story, **DOUBT, first_failed_at=story.clock.now() - timedelta(hours=72))
     receive(story, prepared, CannotTell("503"))
 
     assert (effect(story, prepared)["state"], effect(story, prepared)["reason"]) == ("parked", "in doubt")
-
-
-# --- what it leaves behind ------------------------------------------------------------------------------------------------
-
-
-def test_a_done_create_leaves_a_link_a_thing_an_event_and_what_the_mirror_expects(story: Story) -> None:
-    prepared = in_flight(story)
-    (engagement,) = story.rows(t.engagement)
-
-    receive(story, prepared, DONE)
-
-    (link,) = story.rows(t.link, record_id="555")
-    (project,) = story.rows(t.project)
-    assert (link["thing_kind"], link["thing"], link["address"]) == ("project", project["id"], DONE.url)
-    assert project["engagement"] == engagement["id"]
-    (mirror,) = story.rows(t.mirror, record_id="555")
-    assert (mirror["field"], mirror["seen"]) == ("project.title", None)
-    assert prepared.input["name"] in mirror["sent"]
-    assert len(story.rows(t.event, kind="project.opened")) == 1
-    assert story.rows(t.engagement)[0]["version"] == engagement["version"] + 1
-
-
-def test_a_record_that_a_sweep_saw_first_keeps_what_it_saw(story: Story) -> None:
-    prepared = in_flight(story)
-    with story.engine.begin() as conn:
-        seen = {"connection": "con_asana", "kind": "asana.project", "record_id": "555", "fetched_at": story.clock.now()}
-        conn.execute(t.link.insert(), [seen])
-
-    receive(story, prepared, replace(DONE, url=None))
-
-    (link,) = story.rows(t.link, record_id="555")
-    assert link["thing_kind"] == "project"
-    assert link["fetched_at"] is not None
-
-
-def test_nobody_is_woken_by_what_is_not_done(story: Story) -> None:
-    prepared = in_flight(story)
-
-    assert receive(story, prepared, Unknown("lost")) == []
-    assert receive(story, prepared, CannotTell("503"), what="looked up") == []
-    assert receive(story, prepared, Absent(), what="looked up") == [prepared.effect], "it may be sent again"

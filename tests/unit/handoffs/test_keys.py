@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from urllib.parse import quote
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecyclehub.handoffs import effect_key, idempotency_key, marker
 from lifecyclehub.messages import MARKER
+from lifecyclehub.ports import base32
 
 PART = st.text(max_size=4) | st.text("a/%2F", max_size=3)
 PARTS = st.tuples(PART, PART, PART, PART, PART)
@@ -17,6 +21,15 @@ def test_keys_and_markers_never_change_between_releases() -> None:
     assert key == "won-deal/steps/deal/deal_1/hello/1"
     assert marker(key, "ins_1") == "lh-sczrxr5x9j"
     assert idempotency_key(key, 1, "ins_1") == "8312ae00e43668fcde47c213a5c9be995c1e05634426be30b2c900759bdbecf6"
+
+
+@given(st.text(max_size=4) | st.text("aZ09_.~-@:+,() /%é\n", max_size=4))
+def test_a_part_is_quoted_as_it_always_was(part: str) -> None:
+    assert effect_key("h", "n", "deal", part, part) == "/".join(
+        quote(one, safe="@:+-_.,() ") for one in ("h", "n", "deal", part, part, "1")
+    )
+    parts = "\n".join(quote(one, safe="/") for one in ("marker", "ins_1", part))
+    assert marker(part, "ins_1") == f"lh-{base32(int.from_bytes(hashlib.sha256(parts.encode()).digest()) >> 206, 10)}"
 
 
 def test_a_slash_inside_a_part_is_no_border() -> None:

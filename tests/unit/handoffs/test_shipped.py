@@ -79,7 +79,7 @@ def test_a_won_deal_starts_delivery(shipped: HandoffSet) -> None:
     assert built["project/"]["notes"].splitlines()[0] == "Deal: https://crm.example/77"
     assert "Won on: 2026-02-01" in built["project/"]["notes"]
     assert built["checklist/kickoff"]["due_on"] == date(2026, 2, 6)
-    assert built["checklist/kickoff"]["owner_email"] == "ada@studio.example"
+    assert built["checklist/kickoff"]["owner"] == {"email": "ada@studio.example", "record": None}
     assert "https://project.example/9" in built["note/"]["text"]
 
 

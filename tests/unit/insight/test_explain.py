@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lifecyclehub.insight.details import NotKnown
+from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.explain import Explanation, explain
 from lifecyclehub.messages import Document, Done, Refused
 from lifecyclehub.store import tables
@@ -194,9 +194,9 @@ def test_a_ticket_that_joined_nothing_says_what_it_waits_for(story: Story) -> No
 
 def test_a_parked_notice_says_what_is_wrong_and_what_to_do(story: Story) -> None:
     (notice,) = story.arrive("hubspot", ("hubspot.deal", "9001"))
-    story.change(tables.notice, notice, state="parked", reason="mapping", detail="deal.title is required")
+    story.change(tables.notice, notice, state="parked", reason="mapping", detail="deal.title is required.")
     text = " ".join(why(story, notice).lines)
-    assert "deal.title is required" in text
+    assert "is parked (mapping: deal.title is required). " in text
     assert "Mend the mapping or the record, then replay it." in text
     delivery = story.rows(tables.delivery)[0]["id"]
     assert any(notice in line for line in why(story, delivery).lines)
@@ -230,7 +230,7 @@ def test_a_record_that_is_nobodys_says_so(story: Story) -> None:
     ["", "nonsense", "cli_none", "eng_none", "eff_none", "ntc_none", "dlv_none", "a/b", "none/a/b", "https://nowhere.example/1"],
 )
 def test_what_is_not_known_says_how_to_ask(story: Story, asked: str) -> None:
-    with pytest.raises(NotKnown) as told:
+    with pytest.raises(NotThere) as told:
         why(story, asked)
     assert len(str(told.value)) > 20
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_parked_with_its_reason_and_not_tried_again(story
 
     (row,) = story.rows(t.delivery)
     assert (row["state"], row["reason"]) == ("parked", "too-deep: nested deeper than 64")
-    assert story.ask(open_deliveries, "") == []
+    assert story.ask(open_deliveries, ["zendesk"], "hub_1") == []
 
 
 def test_only_open_notices_are_given_to_be_worked_on(story: Story) -> None:
@@ -132,9 +132,9 @@ def test_a_failed_notice_waits_for_its_time_and_its_neighbour_does_not(story: St
     with story.engine.begin() as conn:
         fail(conn, [Failed(notices=(one,), state="open", reason="retry", detail="503", since=now, next=later)])
 
-    assert [row["id"] for row in story.ask(open_notices, now, "")] == [two]
-    assert story.ask(due_notices, now) == []
-    assert [row["id"] for row in story.ask(due_notices, later)] == [one]
+    assert [row["id"] for row in story.ask(open_notices, now, "hub_1", "")] == [two]
+    assert [row["id"] for row in story.ask(due_notices, now, "hub_1")] == [two]  # in nobody's hands
+    assert [row["id"] for row in story.ask(due_notices, later, "hub_1")] == [one, two]
     (row,) = story.rows(t.notice, id=one)
     assert (row["attempts"], row["first_failed_at"]) == (1, now)
 
@@ -159,3 +159,27 @@ def test_a_connection_that_works_again_opens_what_waited_for_it_and_nothing_else
         assert release(conn, [Release("con_zendesk")]) == [1]
 
     assert {row["id"]: row["state"] for row in story.rows(t.notice)} == {mine: "open", other: "held", theirs: "held"}
+
+
+def test_an_entry_with_a_known_key_is_kept_as_same_as_another(story: Story) -> None:
+    first, second = arrival(story), arrival(story, body=b"other")
+    kept(story, first, second)
+    is_split(story, first.id, notice(story, first.id, key="a", account="1"))
+    is_split(
+        story, second.id, notice(story, second.id, 0, key="a", account="1"), notice(story, second.id, 1, key="b", account="1")
+    )
+
+    (folded,) = story.rows(t.notice, delivery=second.id, position=0)
+    assert (folded["state"], folded["reason"], folded["key"]) == ("ignored", "same as another", None)
+    assert "the key a came before" in folded["detail"]
+    assert folded["done_at"] is not None
+    assert len(story.rows(t.notice)) == 3
+
+
+def test_the_same_key_twice_in_one_delivery_is_worked_on_once_and_both_are_shown(story: Story) -> None:
+    first = arrival(story)
+    kept(story, first)
+    (taken,) = is_split(story, first.id, *(notice(story, first.id, n, key="a", account="1") for n in range(2)))
+
+    assert [row["position"] for row in taken] == [0]
+    assert [row["reason"] for row in story.rows(t.notice)] == [None, "same as another"]

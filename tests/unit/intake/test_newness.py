@@ -24,7 +24,7 @@ def seen(order: Any = "none", *, version: str | None = None, changed: datetime |
 def known(
     version: str | None = None, changed: datetime | None = None, fetched: datetime | None = T, **more: Any
 ) -> dict[str, Any]:
-    return {"version": version, "changed_at": changed, "fetched_at": fetched, "deleted_at": None, **more}
+    return {"version": version, "changed_at": changed, "fetched_at": fetched, "deleted_at": None, "merged_into": None, **more}
 
 
 CASES: list[tuple[str, Observation, dict[str, Any] | None, str]] = [
@@ -68,6 +68,13 @@ CASES: list[tuple[str, Observation, dict[str, Any] | None, str]] = [
     ("a payload of a deleted record", seen("version", version="10", fetched=False), known("9", deleted_at=T), "tie"),
     ("a late payload of a deleted record", seen("time", changed=T + S, fetched=False), known(changed=T, deleted_at=T), "tie"),
     ("a fresh look that shows it alive", seen("version", version="9", seen_at=T + S), known("9", deleted_at=T), "newer"),
+    ("a late payload of a merged record", seen("version", version="10", fetched=False), known("9", merged_into="2"), "tie"),
+    (
+        "a look that began before the merge, with a higher version",
+        seen("version", version="10", seen_at=T - S),
+        known("9", merged_into="2"),
+        "older",
+    ),
     ("a look that began before the delete", seen(seen_at=T - S), known(deleted_at=T), "older"),
     (
         "a look that began before the delete, with a higher version",

@@ -14,7 +14,7 @@ from lifecyclehub.connector import Door, Handshake, Signature
 from lifecyclehub.errors import DeliveryRejected
 from lifecyclehub.intake.directory import Directory, Entrance
 from lifecyclehub.intake.keep import Arrival
-from lifecyclehub.intake.receive import MAX_BODY, Answer, Incoming, Reception
+from lifecyclehub.intake.receive import KEPT_REFUSALS, MAX_BODY, MOST_CANDIDATES, NOTED_WITHIN_S, Answer, Incoming, Reception
 from lifecyclehub.signatures import Secret, sign
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import Store, StoreBusy
@@ -165,3 +165,88 @@ async def test_many_at_once_are_committed_together(porch: Porch) -> None:
     assert len(porch.offered) == 40
     assert porch.store.counts.commits - before < 40
     assert porch.store.counts.fallbacks == 0
+
+
+async def test_strangers_make_the_directory_read_anew_only_where_something_changed(porch: Porch) -> None:
+    with porch.story.engine.begin() as conn:
+        conn.execute(t.installation.update().values(configured=7))
+    porch.reception._directory = lambda: Directory({}, {porch.entrance.id: porch.entrance}, 7)
+    for _ in range(3):
+        with pytest.raises(DeliveryRejected, match="unknown-endpoint"):
+            await porch.knock(endpoint="end_nobody")
+        with pytest.raises(DeliveryRejected, match="bad-signature"):
+            await porch.knock(secret=b"wrong")
+    assert porch.rereads == 0
+    with porch.story.engine.begin() as conn:
+        conn.execute(t.installation.update().values(configured=8))
+    with pytest.raises(DeliveryRejected, match="unknown-endpoint"):
+        await porch.knock(endpoint="end_nobody")
+    assert porch.rereads == 1
+
+
+async def test_a_crowd_of_strangers_shares_a_look(porch: Porch) -> None:
+    answers = await asyncio.gather(*(porch.knock(endpoint="end_nobody") for _ in range(50)), return_exceptions=True)
+
+    assert {str(one).partition(":")[0] for one in answers} == {"404 unknown-endpoint"}
+    assert porch.rereads <= 2
+
+
+async def test_whoever_comes_while_one_looks_gets_a_look_that_began_later(porch: Porch) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    reread = porch.reception._reread
+
+    async def slowly() -> Directory:
+        found = await reread()
+        begun.set()
+        await go_on.wait()
+        return found
+
+    porch.reception._reread = slowly
+    first = asyncio.ensure_future(porch.knock(endpoint="end_asana"))
+    await begun.wait()
+    porch.fresh = replace(porch.entrance, id="end_asana")  # opened after the first look was made
+    second = asyncio.ensure_future(porch.knock(endpoint="end_asana"))
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(DeliveryRejected, match="unknown-endpoint"):
+        await first
+    assert (await second).status == DOOR.answer
+
+
+async def test_a_secret_serves_until_its_time_whatever_memory_holds(porch: Porch) -> None:
+    over = porch.story.clock.now() + timedelta(minutes=1)
+    porch.entrance = porch.fresh = replace(porch.entrance, secrets=(Secret("sec_1", b"secret", over),))
+    await porch.knock()
+    porch.story.clock.at += 61
+    with pytest.raises(DeliveryRejected, match="no-secret"):
+        await porch.knock(b"{} ")
+
+
+async def test_only_a_few_handshakes_are_kept_while_one_is_waited_for(porch: Porch) -> None:
+    porch.entrance = porch.fresh = replace(porch.entrance, registering_until=porch.story.clock.now() + timedelta(minutes=1))
+    for number in range(MOST_CANDIDATES):
+        assert (await porch.knock(b"", x_secret=f"offered-secret-{number}")).status == 200
+    with pytest.raises(DeliveryRejected, match="too-many-handshakes"):
+        await porch.knock(b"", x_secret="one-too-many")
+    assert len([row for row in porch.story.rows(t.secret) if row["state"] == "candidate"]) == MOST_CANDIDATES
+
+
+async def test_a_flood_of_refusals_keeps_no_more_facts_than_can_be_read(porch: Porch) -> None:
+    for _ in range(3 * KEPT_REFUSALS):
+        with pytest.raises(DeliveryRejected):
+            await porch.knock(secret=b"wrong")
+    first = [row["id"] for row in porch.story.rows(t.refusal)]
+    assert len(first) == KEPT_REFUSALS
+    porch.story.clock.at += NOTED_WITHIN_S + 1
+    with pytest.raises(DeliveryRejected):
+        await porch.knock(secret=b"wrong")
+    assert [row["id"] for row in porch.story.rows(t.refusal)][:-1] == first[1:]
+
+
+async def test_a_body_that_came_too_slowly_leaves_its_fact(porch: Porch) -> None:
+    half = Incoming(endpoint="end_zendesk", method="POST", url=URL, headers={"content-length": "1000"}, body=b"half")
+    await porch.reception.too_slow(half)
+    await porch.reception.too_slow(replace(half, endpoint="end_nobody"))
+
+    (fact,) = porch.story.rows(t.refusal)
+    assert (fact["reason"], fact["size"], fact["header_names"]) == ("too-slow", 4, ["content-length"])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lifecyclehub.intake.batch import Batch
-from lifecyclehub.intake.fetch import gone
+from lifecyclehub.intake.decide import SettleAndDecide
+from lifecyclehub.intake.fetch import gone, observe
 from lifecyclehub.intake.news import genuine
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.settle import Settle
@@ -33,8 +34,8 @@ MIRROR: list[tuple[str | None, str | None, Mapping[str, Any], tuple[str, str | N
     (None, None, NEWS, ("now", None)),  # never seen
     ("now", None, NOTHING, ("now", None)),  # as seen
     ("before", None, NEWS, ("now", None)),  # changed there
-    ("before", "now", NOTHING, ("now", None)),  # ours came back: confirmed, once
-    (None, "now", NOTHING, ("now", None)),  # the same, of a record that we made
+    ("before", "now", NEWS, ("now", None)),  # ours came back: confirmed, once, and ours is the value from now on
+    (None, "now", NEWS, ("now", None)),  # the same, of a record that we made
     ("now", "ours", NOTHING, ("now", "ours")),  # ours is still on its way
     ("before", "ours", NEWS, ("now", None)),  # somebody was quicker than ours
 ]
@@ -229,3 +230,37 @@ def test_a_record_with_our_marker_that_we_did_not_make_is_a_double_and_is_shown(
     (finding,) = story.rows(t.finding, kind="double")
     assert "555" in finding["detail"]
     assert len(story.rows(t.project)) == 1
+
+
+def test_a_notice_names_the_snapshot_that_was_made_for_it(story: Story) -> None:
+    (first,) = story.arrive("hubspot", ("hubspot.deal", "9001"))
+    story.see("hubspot", won_deal(), [first])
+    (again,) = story.arrive("hubspot", ("hubspot.deal", "9001"), body=b"again")
+    story.see("hubspot", won_deal(), [again])
+
+    looks = [row["id"] for row in story.rows(t.snapshot, kind="hubspot.deal")]
+    assert [row["snapshot"] for row in story.rows(t.notice)] == looks
+    assert len(set(looks)) == 2
+
+
+@pytest.mark.parametrize("state", ["planned", "held", "ready", "parked", "cancelled"])
+def test_a_record_with_the_marker_of_an_effect_that_seemed_not_done_is_held_for_it(story: Story, state: str) -> None:
+    """It was done after all: that is told to the effect, which is not sent again; a parked one waits for its person."""
+    create = claimed_project(story)
+    story.change(t.effect, create["id"], state=state)
+    document = project("555", created=story.clock.now(), marker=create["marker"])
+    (notice,) = story.arrive("asana", ("asana.project", "555"))
+    about = story.registry.get("asana").about
+    seen = observe(story.rules, story.connections["asana"], about, document, story.clock.now(), notices=[notice], fetched=True)
+
+    with story.engine.begin() as conn:
+        (settled,) = SettleAndDecide(story.rules, story.ids, story.clock)(conn, [seen])
+
+    (row,) = story.rows(t.notice, id=notice)
+    assert (row["state"], row["reason"]) == ("held", f"waiting({create['id']})")
+    assert [one.outcome.record_id for one in settled.found] == ([] if state == "parked" else ["555"])
+    assert [(one.effect, one.epoch, one.revision) for one in settled.found] == (
+        [] if state == "parked" else [(create["id"], 1, 1)]
+    )
+    assert story.rows(t.project) == []
+    assert [link["thing"] for link in story.rows(t.link, record_id="555")] == [None]

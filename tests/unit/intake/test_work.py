@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from sqlalchemy import update
 
+from lifecyclehub.admin.connections import pause_connection, resume_connection
 from lifecyclehub.dispatch.perform import Flow
 from lifecyclehub.intake import work
 from lifecyclehub.store import tables as t
@@ -121,6 +124,44 @@ async def test_a_look_serves_the_notices_read_before_it_began_and_never_later_on
 
     assert len(looks) == 2, "four notices came while the first look was under way: one more serves them all"
     assert [row["state"] for row in h.rows(t.notice, record_id="55")] == ["processed"] * 5
+
+
+async def test_a_tool_whose_connection_a_person_paused_is_not_even_asked_for_what_was_to_be_tried_again(h: Hall) -> None:
+    asked: list[httpx.Request] = []
+
+    def down(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(503)
+
+    h.vendors.answers["hubspot"] = down
+    (notice,) = await change(h)
+    assert (notice["state"], notice["reason"]) == ("open", "retry")
+    (connection,) = h.rows(t.connection, connector="hubspot")
+    await pause_connection(h.hub, connection)
+    await h.hub.look_for_changes()
+    asked.clear()
+
+    await h.forward(600)
+    (notice,) = h.rows(t.notice, record_id="55")
+    assert (notice["state"], notice["reason"], notice["attempts"]) == ("held", "connection", 1)
+    assert not asked
+
+    del h.vendors.answers["hubspot"]
+    assert await resume_connection(h.hub, connection) == 1
+    await h.hub.look_for_changes()
+    await h.forward(0)
+    assert [row["state"] for row in h.rows(t.notice, record_id="55")] == ["processed"]
+
+
+async def test_what_was_held_just_after_its_connection_was_released_is_opened_all_the_same(h: Hall) -> None:
+    (notice,) = await change(h)
+    with h.hub.engine.begin() as conn:  # as another writer commits it that met the old directory
+        conn.execute(update(t.notice).where(t.notice.c.id == notice["id"]).values(state="held", reason="connection"))
+
+    await h.hub.timers._scheduler.get_job("held").func()
+    await h.forward(0)
+
+    assert [row["state"] for row in h.rows(t.notice, record_id="55")] == ["processed"]
 
 
 async def test_what_does_not_fit_into_memory_is_read_from_the_store_later(h: Hall, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ def test_deep_nesting_is_refused_and_no_crash(text: str) -> None:
         ("`NaN`", "cannot be used"),
         ("length(a, b)", "length() takes 1 arguments, not 2"),
         ("present()", "present() takes 1 arguments, not 0"),
+        ("!owner.record && owner.email", "write !(owner.record)"),
     ],
 )
 def test_a_wrong_expression_says_where_and_how_to_mend_it(text: str, said: str) -> None:
@@ -179,3 +180,13 @@ def test_an_unknown_time_zone_is_named() -> None:
 )
 def test_an_expression_tells_which_paths_it_reads(text: str, paths: set[str]) -> None:
     assert {".".join(path) for path in compile_expression(text, WHERE).paths} == paths
+
+
+@pytest.mark.parametrize("text", ["&name", "[&name]", "{a: &name}", "not_null(&name)", "to_array(&name)", "name || &name"])
+def test_an_expression_that_is_no_value_is_refused(text: str) -> None:
+    with pytest.raises(MappingError, match="&name"):
+        compile_expression(text, WHERE)
+
+
+def test_what_a_function_looks_at_may_be_named() -> None:
+    assert compile_expression("sort_by(@, &name)[0].name", WHERE).search([{"name": "b"}, {"name": "a"}]) == "a"

@@ -213,6 +213,10 @@ def noting(**changes: Any) -> tuple[Action[Any], ...]:
         ({"kinds": (Kind(id="deal", fills="deal", poll_s=9),)}, "must be named fine.something"),
         ({"kinds": (Kind(id="fine.deal", fills="deal", poll_s=9), Kind(id="fine.x", fills="thing"))}, "fills 'thing'"),
         ({"kinds": (Kind(id="fine.deal", fills="deal", poll_s=0),)}, "polls every 0 s"),
+        (
+            {"kinds": tuple(Kind(id=f"fine.{one}", fills=one[:8], poll_s=9) for one in ("deal", "teammate", "teammate2"))},
+            "fine.teammate and fine.teammate2 all fill 'teammate'",
+        ),
         ({"doors": (DOOR, DOOR)}, "the door 'hooks' is there 2 times"),
         ({"doors": (replace(DOOR, name="a b"),)}, "fits in no address"),
         ({"doors": (replace(DOOR, media=frozenset()),)}, "media types"),

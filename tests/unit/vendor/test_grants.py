@@ -17,7 +17,7 @@ from lifecyclehub.connector import Auth
 from lifecyclehub.errors import NeedsReauthorization, TryAgain
 from lifecyclehub.jsonio import dumps
 from lifecyclehub.messages import Request
-from lifecyclehub.vendor import Tokens
+from lifecyclehub.vendor.grants import Tokens
 from tests.support.reach import MACHINE, ROTATING, START, KeptGrants, MovedClock, client, replace, target, tokens
 
 pytestmark = pytest.mark.anyio
@@ -336,3 +336,48 @@ async def test_new_credentials_of_an_admin_are_used_at_once_after_forget() -> No
     sender.forget("gra_1")
     await sender.send(target(), GET)
     assert seen == ["Bearer old", "Bearer old", "Bearer new"]
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+async def test_while_another_process_renews_a_grant_this_one_waits_and_takes_what_came_of_it() -> None:
+    grants, vendor = rotating()
+    grants.holders["gra_1"] = "another"
+    clock = MovedClock()
+    sender = client(vendor, grants=grants, clock=clock)
+    waits = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == 3:  # the other one has it now
+            vendor.refresh, vendor.access = "r-9", "canary-a-9"
+            secrets = {**grants.tokens["gra_1"].secrets, "refresh_token": SecretStr("r-9")}
+            grants.tokens["gra_1"] = Tokens(secrets=secrets, access=SecretStr("canary-a-9"), expires_at=None)
+        clock.at += seconds
+
+    clock.sleep = sleep  # type: ignore[method-assign]
+    assert (await sender.send(target(auth=ROTATING), GET)).status == 200
+    assert (vendor.token_requests, waits) == ([], 3)
+
+
+async def test_what_an_admin_entered_while_an_answer_was_on_its_way_is_not_overwritten() -> None:
+    grants, vendor = rotating()
+
+    def entered() -> None:
+        grants.tokens["gra_1"] = tokens(client_id="id:1", client_secret="canary-s/1", refresh_token="r-admin")
+
+    vendor.before_answer = entered
+    sender = client(vendor, grants=grants)
+    with pytest.raises(NeedsReauthorization):
+        await sender.send(target(auth=ROTATING), GET)
+    assert grants.tokens["gra_1"].secrets["refresh_token"].get_secret_value() == "r-admin"
+
+
+async def test_the_right_to_renew_is_given_back_whatever_came_of_it() -> None:
+    grants, vendor = rotating()
+    vendor.refresh = "another"
+    with pytest.raises(NeedsReauthorization):
+        await client(vendor, grants=grants).send(target(auth=ROTATING), GET)
+    assert grants.holders == {}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lifecyclehub.connector import Host, Setting
 from lifecyclehub.errors import ConfigurationError
-from lifecyclehub.vendor import AddressRefused, SsrfGuard, Target
+from lifecyclehub.vendor.guard import AddressRefused, SsrfGuard
+from lifecyclehub.vendor.target import Target
 from tests.support.reach import BEARER, about
 
 PUBLIC = SsrfGuard(private=False)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from lifecyclehub.connector import Rate
 from lifecyclehub.errors import TryAgain
-from lifecyclehub.vendor import Breaker, RateLimits, after_call, before_call, next_try
+from lifecyclehub.vendor.breaker import Breaker, after_call, before_call
+from lifecyclehub.vendor.rates import RateLimits
+from lifecyclehub.vendor.retry import next_try
 from tests.support.reach import START, Middle, MovedClock
 
 

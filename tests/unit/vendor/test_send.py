@@ -14,7 +14,8 @@ import respx
 from lifecyclehub.connector import Rate
 from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, TryAgain
 from lifecyclehub.messages import Reply, Request
-from lifecyclehub.vendor import HubCall, retry_after
+from lifecyclehub.vendor.call import HubCall
+from lifecyclehub.vendor.client import retry_after
 from tests.support.reach import START, KeptGrants, MovedClock, client, target, tokens
 
 pytestmark = pytest.mark.anyio

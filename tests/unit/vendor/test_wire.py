@@ -14,7 +14,11 @@ from lifecyclehub.connector import Host
 from lifecyclehub.errors import TryAgain
 from lifecyclehub.messages import Request
 from lifecyclehub.ports import SystemClock
-from lifecyclehub.vendor import AddressRefused, Client, Limits, SsrfGuard, Target, aiohttp_transport
+from lifecyclehub.vendor.client import Client
+from lifecyclehub.vendor.exchange import on_the_wire
+from lifecyclehub.vendor.guard import AddressRefused, SsrfGuard
+from lifecyclehub.vendor.target import Target
+from lifecyclehub.vendor.transport import Limits, aiohttp_transport
 from tests.support.reach import BEARER, about, client, raw_server, read_request
 
 pytestmark = pytest.mark.anyio
@@ -265,3 +269,21 @@ async def test_the_environment_cannot_send_requests_through_a_proxy(sender: Clie
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with raw_server(talk) as base:
         assert (await sender.send(here(base), POST)).status == 200
+
+
+async def test_headers_that_come_twice_are_one_list(sender: Client) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Part: a\r\nx-part: b\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    async with raw_server(talk) as base:
+        reply = await sender.send(here(base), POST)
+    assert reply.headers["x-part"] == "a, b"
+
+
+def test_a_rendered_request_shows_neither_credentials_nor_content() -> None:
+    shown = repr(on_the_wire("https://api.example", POST, {"authorization": "Bearer canary-token-1"}))
+    assert "api.example" in shown
+    assert "canary" not in shown
+    assert "authorization" not in shown

@@ -130,6 +130,23 @@ _CONNECTION: Final = {
     "last_sweep": "2026-03-02T08:50:00Z",
     "next_sweep": "2026-03-02T09:05:00Z",
     "subscriptions": [],
+    "sweeps": [
+        {
+            "kind": "asana.project",
+            "way": "changes",
+            "began_at": None,
+            "swept_at": "2026-03-02T08:50:00Z",
+            "not_before": None,
+            "reason": None,
+            "listed": 0,
+            "found": 3,
+            "missed": 1,
+        }
+    ],
+    "calls_today": 412,
+    "calls_per_day": None,
+    "spared_until": None,
+    "spared_because": None,
 }
 
 
@@ -143,6 +160,7 @@ EXAMPLES: Final[dict[str, Any]] = {
             "at": "2026-03-02T09:01:00Z",
             "installation": "ins_1kjpwbzz0000000000000",
             "outbound_allowed": True,
+            "looking_back": False,
             "connections": [_CONNECTION],
             "endpoints": [],
             "deliveries": [],

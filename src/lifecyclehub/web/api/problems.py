@@ -11,10 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lifecyclehub.admin.effects import CannotAnswer, NoSuchEffect
-from lifecyclehub.admin.replay import NothingLikeIt
-from lifecyclehub.admin.stored import NotThere
-from lifecyclehub.insight.details import NotKnown
+from lifecyclehub.admin.effects import CannotAnswer
+from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.lists import UnknownCursor
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.web.answers import problem
@@ -30,7 +28,7 @@ class FieldProblem(BaseModel):
     detail: str = Field(examples=["Input should be 'anew', 'is' or 'cancel'"])
 
 
-class Problem(BaseModel):
+class ProblemDetail(BaseModel):
     """What went wrong and what to do (RFC 9457)."""
 
     type: str = "about:blank"
@@ -41,10 +39,7 @@ class Problem(BaseModel):
 
 
 _STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = {
-    NotKnown: (404, "Not found"),
     NotThere: (404, "Not found"),
-    NoSuchEffect: (404, "Not found"),
-    NothingLikeIt: (404, "Not found"),
     UnknownCursor: (400, "Unknown cursor"),
     CannotAnswer: (409, "Not in this state"),
 }
@@ -82,8 +77,14 @@ def handlers() -> dict[int | type[Exception], Handler]:
 
 def answers(example: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe a route's answers for the OpenAPI document: an example by name, and the problems that there may be."""
-    titles = {400: "Unknown cursor", 401: "No valid token", 404: "Not found", 409: "Not in this state", 422: "Cannot be taken"}
-    schema = {"$ref": "#/components/schemas/Problem"}
+    titles = {
+        400: "Unknown cursor, or no text",
+        401: "No valid token",
+        404: "Not found",
+        409: "Not in this state",
+        422: "Cannot be taken",
+    }
+    schema = {"$ref": "#/components/schemas/ProblemDetail"}
     good: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": EXAMPLES[example]}}}}
     return good | {
         status: {"description": titles[status], "content": {"application/problem+json": {"schema": schema}}}

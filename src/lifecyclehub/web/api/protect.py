@@ -44,7 +44,9 @@ async def _refuse(request: Request) -> Response | None:
     if hub is None or not hub.ready:
         return problem(503, "Not ready", "The hub is starting or stopping. Try again in a moment.", {"Retry-After": "5"})
     kind, _, presented = request.headers.get("authorization", "").partition(" ")
-    token = await hub.store.read(token_of, presented.strip()) if kind.lower() == "bearer" and presented.strip() else None
+    token = None
+    if kind.lower() == "bearer" and presented.strip():
+        token = await hub.store.read(token_of, presented.strip(), hub.clock.now())
     if token is None:
         return problem(
             401,

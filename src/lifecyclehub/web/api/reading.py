@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from fastapi import Query
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from lifecyclehub.admin.presence import ASLEEP
 from lifecyclehub.admin.stored import find_connection
 from lifecyclehub.hub import Hub
 from lifecyclehub.insight.check import Problem as Fault
@@ -65,7 +67,7 @@ async def _ask(request: Request, question: Callable[Concatenate[Connection, P], 
 
 
 async def _status(hub: Hub) -> Status:
-    return await hub.store.read(
+    status = await hub.store.read(
         read_status,
         abouts=hub.rules.abouts,
         handoffs=hub.rules.handoffs.handoffs,
@@ -73,6 +75,7 @@ async def _status(hub: Hub) -> Status:
         hanging=hub.runner.hanging,
         refused=[(one.name, one.reason, one.mend) for one in hub.registry.refused],
     )
+    return replace(status, outbound_allowed=hub.may > ASLEEP)
 
 
 async def _connection(request: Request, named: str | None) -> str | None:

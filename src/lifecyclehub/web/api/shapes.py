@@ -7,7 +7,17 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from lifecyclehub.insight.lists import DEFAULT_LIMIT, MAX_LIMIT, Asked, Listed
+from lifecyclehub.insight.lists import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    Asked,
+    DeliveryState,
+    EffectState,
+    Listed,
+    NoticeState,
+    Stage,
+    Standing,
+)
 
 T = TypeVar("T")
 Id = Annotated[str, Field(min_length=1, max_length=200)]
@@ -49,20 +59,20 @@ class Listing(Input):
 class ClientListing(Listing):
     """Which clients."""
 
-    standing: Literal["lead", "contact", "client", "former"] | None = None
+    standing: Standing | None = None
 
 
 class EngagementListing(Listing):
     """Which engagements."""
 
     client: Id | None = None
-    stage: Literal["intake", "proposal", "onboarding", "delivery", "billing", "finished", "lost"] | None = None
+    stage: Stage | None = None
 
 
 class DeliveryListing(Listing):
     """Which deliveries."""
 
-    state: Literal["open", "held", "split", "parked"] | None = None
+    state: DeliveryState | None = None
     way: Literal["webhook", "sweep", "import", "replay"] | None = None
     connection: Named = None
 
@@ -70,7 +80,7 @@ class DeliveryListing(Listing):
 class NoticeListing(Listing):
     """Which notices."""
 
-    state: Literal["open", "held", "processed", "ignored", "parked"] | None = None
+    state: NoticeState | None = None
     connection: Named = None
     kind: str | None = Field(None, max_length=200, examples=["hubspot.deal"])
     record_id: str | None = Field(None, max_length=500)
@@ -80,7 +90,7 @@ class NoticeListing(Listing):
 class EffectListing(Listing):
     """Which effects."""
 
-    state: Literal["planned", "held", "ready", "in flight", "in doubt", "done", "parked", "cancelled"] | None = None
+    state: EffectState | None = None
     connection: Named = None
     handoff: str | None = Field(None, max_length=200, examples=["won-deal-starts-delivery"])
     action: str | None = Field(None, max_length=200, examples=["create_project"])
@@ -139,7 +149,7 @@ class ParkInput(Input):
     why: str = Field("", max_length=500, examples=["the client asked us to wait"])
 
 
-class EffectState(BaseModel):
+class EffectNow(BaseModel):
     """An effect's new state."""
 
     effect: str

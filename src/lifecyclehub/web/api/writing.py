@@ -8,7 +8,7 @@ from lifecyclehub.admin.effects import Answer, AnswerEffects, Aside, ParkEffects
 from lifecyclehub.admin.replay import Replay, Replayed, Wanted
 from lifecyclehub.web.api.problems import answers
 from lifecyclehub.web.api.protect import hub_of, protected
-from lifecyclehub.web.api.shapes import EffectState, ParkInput, ReplayInput, UnparkInput
+from lifecyclehub.web.api.shapes import EffectNow, ParkInput, ReplayInput, UnparkInput
 
 router = protected("act")
 
@@ -22,7 +22,7 @@ async def _replay(request: Request, wanted: Wanted) -> Replayed:
     return await hub.store.run(Replay(hub.rules, hub.clock), wanted)
 
 
-@router.post("/replay", responses=answers("replay", 404), summary="Look again at what came in")
+@router.post("/replay", responses=answers("replay", 400, 404), summary="Look again at what came in")
 async def replay(request: Request, body: ReplayInput) -> Replayed:
     """Open notices or deliveries again: their records are fetched afresh within seconds, so what is true now counts."""
     wanted = Wanted(notices=body.notices, deliveries=body.deliveries, connection=body.connection, since=body.since)
@@ -36,19 +36,19 @@ async def unpark_notice(request: Request, notice: str) -> Replayed:
 
 
 @router.post(
-    "/effects/{effect}/unpark", responses=answers("unpark_effect", 404, 409), summary="Say what becomes of a parked effect"
+    "/effects/{effect}/unpark", responses=answers("unpark_effect", 400, 404, 409), summary="Say what becomes of a parked effect"
 )
-async def unpark_effect(request: Request, effect: str, body: UnparkInput) -> EffectState:
+async def unpark_effect(request: Request, effect: str, body: UnparkInput) -> EffectNow:
     """Send it anew, name the record that is the one, or cancel it for good."""
     hub = hub_of(request)
     word = Answer(effect=effect, verdict=body.verdict, who=_who(request, body.who), record_id=body.record_id, url=body.url)
     operation = AnswerEffects(hub.rules, hub.ids, hub.clock, hub.randomness)
-    return EffectState(effect=effect, state=await hub.store.run(operation, word))
+    return EffectNow(effect=effect, state=await hub.store.run(operation, word))
 
 
-@router.post("/effects/{effect}/park", responses=answers("park_effect", 404, 409), summary="Put an effect aside")
-async def park_effect(request: Request, effect: str, body: ParkInput) -> EffectState:
+@router.post("/effects/{effect}/park", responses=answers("park_effect", 400, 404, 409), summary="Put an effect aside")
+async def park_effect(request: Request, effect: str, body: ParkInput) -> EffectNow:
     """Keep an effect that was not sent yet from being sent, until a person unparks it."""
     hub = hub_of(request)
     aside = Aside(effect=effect, who=_who(request, body.who), why=body.why)
-    return EffectState(effect=effect, state=await hub.store.run(ParkEffects(hub.clock), aside))
+    return EffectNow(effect=effect, state=await hub.store.run(ParkEffects(hub.clock), aside))

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.Text(), nullable=False),
         sa.Column("created_at", lifecyclehub.store.types.Instant(), nullable=False),
         sa.Column("last_used", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("valid_until", lifecyclehub.store.types.Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
         sa.UniqueConstraint("hash", name=op.f("uq_api_token_hash")),
         sa.UniqueConstraint("name", name=op.f("uq_api_token_name")),
@@ -38,8 +39,11 @@ def upgrade() -> None:
     op.create_table(
         "breaker",
         sa.Column("connection", sa.Text(), nullable=False),
-        sa.Column("state", lifecyclehub.store.types.Json(), nullable=False),
-        sa.Column("at", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("open_until", lifecyclehub.store.types.Instant(), nullable=False),
+        sa.Column("pause_s", sa.Integer(), nullable=False),
+        sa.Column("probe_until", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("since", lifecyclehub.store.types.Instant(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("connection", name=op.f("pk_breaker")),
     )
     op.create_table(
@@ -62,12 +66,41 @@ def upgrade() -> None:
         "cursor",
         sa.Column("connection", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("way", sa.Text(), server_default="changes", nullable=False),
         sa.Column("value", sa.Text(), nullable=True),
-        sa.Column("full_since", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("began_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("swept_at", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("not_before", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("listed", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("found", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("missed", sa.BigInteger(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint("connection", "kind", name=op.f("pk_cursor")),
+        sa.Column("holder", sa.Text(), nullable=True),
+        sa.Column("held_until", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("connection", "kind", "way", name=op.f("pk_cursor")),
+    )
+    op.create_table(
+        "stranger",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("thing_kind", sa.Text(), nullable=False),
+        sa.Column("thing", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "value", "thing", name=op.f("pk_stranger")),
+    )
+    op.create_table(
+        "listed",
+        sa.Column("connection", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("record_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("connection", "kind", "record_id", name=op.f("pk_listed")),
+    )
+    op.create_table(
+        "usage",
+        sa.Column("connection", sa.Text(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("connection", "day", name=op.f("pk_usage")),
     )
     op.create_table(
         "effect",
@@ -209,12 +242,23 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_handoff_switch_handoff"), ["handoff"], unique=False)
 
     op.create_table(
+        "host",
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("since", lifecyclehub.store.types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_host")),
+    )
+    op.create_table(
         "installation",
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("host_fingerprint", sa.Text(), nullable=False),
         sa.Column("outbound_allowed", sa.Boolean(), server_default=sa.text("(true)"), nullable=False),
         sa.Column("configured", sa.Integer(), server_default="0", nullable=False),
         sa.Column("applied_set", sa.Text(), nullable=True),
+        sa.Column("files_set", sa.Text(), nullable=True),
+        sa.Column("restored_from", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("restored_at", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("looked_back_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("created_at", lifecyclehub.store.types.Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
     )
@@ -240,6 +284,7 @@ def upgrade() -> None:
         sa.Column("deleted_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("merged_into", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("connection", "kind", "record_id", name=op.f("pk_link")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("link", schema=None) as batch_op:
         batch_op.create_index(
@@ -266,7 +311,9 @@ def upgrade() -> None:
         sa.Column("field", sa.Text(), nullable=False),
         sa.Column("seen", sa.Text(), nullable=True),
         sa.Column("sent", sa.Text(), nullable=True),
+        sa.Column("shown_by", lifecyclehub.store.types.Instant(), nullable=True),
         sa.PrimaryKeyConstraint("connection", "kind", "record_id", "field", name=op.f("pk_mirror")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "refusal",
@@ -320,8 +367,16 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("fields", lifecyclehub.store.types.Json(), server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_teammate")),
         sa.UniqueConstraint("email", name=op.f("uq_teammate_email")),
+    )
+    op.create_table(
+        "teammate_email",
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("teammate", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["teammate"], ["teammate.id"], name=op.f("fk_teammate_email_teammate")),
+        sa.PrimaryKeyConstraint("email", name=op.f("pk_teammate_email")),
     )
     op.create_table(
         "approval",
@@ -371,6 +426,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("listens", sa.Boolean(), server_default=sa.text("(true)"), nullable=False),
         sa.Column("polls", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("active_since", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("created_at", lifecyclehub.store.types.Instant(), nullable=False),
         sa.ForeignKeyConstraint(["grant"], ["grant.id"], name=op.f("fk_connection_grant")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_connection")),
@@ -401,6 +457,7 @@ def upgrade() -> None:
         sa.Column("follows", sa.Text(), nullable=True),
         sa.Column("stage", sa.Text(), server_default="intake", nullable=False),
         sa.Column("stage_since", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("undecided", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", lifecyclehub.store.types.Instant(), nullable=False),
         sa.ForeignKeyConstraint(["client"], ["client.id"], name=op.f("fk_engagement_client")),
@@ -409,6 +466,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("engagement", schema=None) as batch_op:
         batch_op.create_index("ix_engagement_client_stage", ["client", "stage", "kind"], unique=False)
+        batch_op.create_index(
+            "ix_engagement_undecided",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("undecided"),
+            postgresql_where=sa.text("undecided"),
+        )
 
     op.create_table(
         "gate",
@@ -430,6 +494,7 @@ def upgrade() -> None:
         sa.Column("client", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["client"], ["client.id"], name=op.f("fk_identity_key_client")),
         sa.PrimaryKeyConstraint("kind", "value", name=op.f("pk_identity_key")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "need",
@@ -464,6 +529,7 @@ def upgrade() -> None:
         sa.Column("connector", sa.Text(), nullable=False),
         sa.Column("door", sa.Text(), nullable=False),
         sa.Column("connection", sa.Text(), nullable=True),
+        sa.Column("resource", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("registering_until", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("last_heard", lifecyclehub.store.types.Instant(), nullable=True),
@@ -494,6 +560,13 @@ def upgrade() -> None:
     with op.batch_alter_table("invoice", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_invoice_client"), ["client"], unique=False)
         batch_op.create_index(batch_op.f("ix_invoice_engagement"), ["engagement"], unique=False)
+        batch_op.create_index(
+            "ix_invoice_unplaced",
+            ["client"],
+            unique=False,
+            sqlite_where=sa.text("engagement IS NULL"),
+            postgresql_where=sa.text("engagement IS NULL"),
+        )
 
     op.create_table(
         "period",
@@ -532,6 +605,7 @@ def upgrade() -> None:
         sa.Column("secret", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), server_default="open", nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("holder", sa.Text(), nullable=True),
         sa.Column("crash_count", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["connection"], ["connection.id"], name=op.f("fk_delivery_connection")),
         sa.ForeignKeyConstraint(["endpoint"], ["endpoint.id"], name=op.f("fk_delivery_endpoint")),
@@ -540,7 +614,7 @@ def upgrade() -> None:
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.create_index(
             "ix_delivery_open",
-            ["id"],
+            ["connector", "id"],
             unique=False,
             sqlite_where=sa.text("state IN ('open', 'held')"),
             postgresql_where=sa.text("state IN ('open', 'held')"),
@@ -592,9 +666,13 @@ def upgrade() -> None:
         sa.Column("resource", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("made_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("expires_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("last_heard", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("last_probe", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("not_before", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("renewed", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["connection"], ["connection.id"], name=op.f("fk_subscription_connection")),
         sa.ForeignKeyConstraint(["endpoint"], ["endpoint.id"], name=op.f("fk_subscription_endpoint")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subscription")),
@@ -642,6 +720,7 @@ def upgrade() -> None:
         sa.Column("delivery", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("endpoint", sa.Text(), nullable=True),
+        sa.Column("way", sa.Text(), server_default="webhook", nullable=False),
         sa.Column("connection", sa.Text(), nullable=True),
         sa.Column("connector", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=True),
@@ -655,6 +734,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.Text(), nullable=True),
         sa.Column("document", lifecyclehub.store.types.Json(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
@@ -669,6 +749,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index(
+            "ix_notice_due",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'open' AND (not_before IS NOT NULL OR holder IS NULL)"),
+            postgresql_where=sa.text("state = 'open' AND (not_before IS NOT NULL OR holder IS NULL)"),
+        )
+        batch_op.create_index(
             "ix_notice_held",
             ["reason"],
             unique=False,
@@ -681,6 +768,13 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("state IN ('open', 'held')"),
             postgresql_where=sa.text("state IN ('open', 'held')"),
+        )
+        batch_op.create_index(
+            "ix_notice_found",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("reason = 'found'"),
+            postgresql_where=sa.text("reason = 'found'"),
         )
         batch_op.create_index(
             "ix_notice_parked",
@@ -789,12 +883,20 @@ def downgrade() -> None:
         batch_op.drop_index("uq_notice_key", sqlite_where=sa.text("key IS NOT NULL"), postgresql_where=sa.text("key IS NOT NULL"))
         batch_op.drop_index("ix_notice_record")
         batch_op.drop_index(
+            "ix_notice_found", sqlite_where=sa.text("reason = 'found'"), postgresql_where=sa.text("reason = 'found'")
+        )
+        batch_op.drop_index(
             "ix_notice_parked", sqlite_where=sa.text("state = 'parked'"), postgresql_where=sa.text("state = 'parked'")
         )
         batch_op.drop_index(
             "ix_notice_open",
             sqlite_where=sa.text("state IN ('open', 'held')"),
             postgresql_where=sa.text("state IN ('open', 'held')"),
+        )
+        batch_op.drop_index(
+            "ix_notice_due",
+            sqlite_where=sa.text("state = 'open' AND (not_before IS NOT NULL OR holder IS NULL)"),
+            postgresql_where=sa.text("state = 'open' AND (not_before IS NOT NULL OR holder IS NULL)"),
         )
         batch_op.drop_index("ix_notice_held", sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
 
@@ -840,6 +942,11 @@ def downgrade() -> None:
     op.drop_table("role")
     op.drop_table("period")
     with op.batch_alter_table("invoice", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_invoice_unplaced",
+            sqlite_where=sa.text("engagement IS NULL"),
+            postgresql_where=sa.text("engagement IS NULL"),
+        )
         batch_op.drop_index(batch_op.f("ix_invoice_engagement"))
         batch_op.drop_index(batch_op.f("ix_invoice_client"))
 
@@ -862,6 +969,7 @@ def downgrade() -> None:
 
     op.drop_table("gate")
     with op.batch_alter_table("engagement", schema=None) as batch_op:
+        batch_op.drop_index("ix_engagement_undecided", sqlite_where=sa.text("undecided"), postgresql_where=sa.text("undecided"))
         batch_op.drop_index("ix_engagement_client_stage")
 
     op.drop_table("engagement")
@@ -879,6 +987,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_approval_effect"))
 
     op.drop_table("approval")
+    op.drop_table("teammate_email")
     op.drop_table("teammate")
     with op.batch_alter_table("snapshot", schema=None) as batch_op:
         batch_op.drop_index("ix_snapshot_record")
@@ -909,6 +1018,7 @@ def downgrade() -> None:
     op.drop_table("link")
     op.drop_table("lease")
     op.drop_table("installation")
+    op.drop_table("host")
     with op.batch_alter_table("handoff_switch", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_handoff_switch_handoff"))
 
@@ -945,6 +1055,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_effect_client"))
 
     op.drop_table("effect")
+    op.drop_table("usage")
+    op.drop_table("listed")
+    op.drop_table("stranger")
     op.drop_table("cursor")
     op.drop_table("client")
     op.drop_table("breaker")

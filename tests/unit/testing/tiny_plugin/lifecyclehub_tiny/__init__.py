@@ -25,7 +25,7 @@ from lifecyclehub.connector import (
     usual_judgement,
 )
 from lifecyclehub.connector.roles import CreateProject, CreateTask
-from lifecyclehub.errors import CallFailed, NotOurJson, RecordGone
+from lifecyclehub.errors import CallFailed, NeedsReauthorization, NotOurJson, RecordGone
 from lifecyclehub.messages import (
     Absent,
     CannotTell,
@@ -77,6 +77,8 @@ class MakeProject(Action[CreateProject]):
         try:
             reply = await call.send(Request(method="GET", path="/projects", query=(("q", key.marker),)))
             rows = reply.json()["rows"] if reply.status == 200 else None
+        except NeedsReauthorization:
+            raise
         except (CallFailed, NotOurJson, LookupError, TypeError) as error:
             return CannotTell(str(error))
         if rows is None:

@@ -1,0 +1,74 @@
+"""After a restore: what the hub must know before it writes to the tools again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from lifecyclehub.admin.stored import changed
+from lifecyclehub.dispatch.tools import Restored
+from lifecyclehub.insight.clocks import CHANGES, swept_every
+from lifecyclehub.intake.directory import Directory
+from lifecyclehub.registry.registry import Registry
+from lifecyclehub.store import tables
+
+LOOK_S: Final = 5.0
+_cursor = tables.cursor
+
+
+def restored_of(installation: Mapping[str, Any]) -> Restored | None:
+    """Give between which moments a restore made the store forget, None where there was none."""
+    since, at = installation["restored_from"], installation["restored_at"]
+    return Restored(since, at) if since is not None and at is not None else None
+
+
+def not_looked_at(conn: Connection, directory: Directory, registry: Registry) -> list[str]:
+    """Name what was not looked at since the restore: kinds of connections that work and can be looked for."""
+    at = conn.execute(select(tables.installation.c.restored_at)).scalar()
+    if at is None:
+        return []
+    done = select(_cursor.c.connection, _cursor.c.kind).where(_cursor.c.way == CHANGES, _cursor.c.swept_at >= at)
+    looked = {(row.connection, row.kind) for row in conn.execute(done)}
+    return [
+        f"{kind.id} of {connection['name']}"
+        for connection in directory.connections.values()
+        if connection["state"] == "active" and connection["connector"] in registry.connectors
+        for kind in registry.connectors[connection["connector"]].about.kinds
+        if swept_every(connection, kind) is not None and (connection["id"], kind.id) not in looked
+    ]
+
+
+def looked_back(conn: Connection, directory: Directory, registry: Registry) -> bool:
+    """Tell whether every tool was looked at since the restore, and everything that this brought was taken in.
+
+    What came since the last look is news of its own: at a busy hub there is always something of that.
+    """
+    if not_looked_at(conn, directory, registry):
+        return False
+    notice, delivery = tables.notice, tables.delivery
+    last = conn.execute(
+        select(func.max(_cursor.c.swept_at, type_=_cursor.c.swept_at.type)).where(_cursor.c.way == CHANGES)
+    ).scalar()
+    still = select(notice.c.id).where(tables.OPEN_NOTICE, notice.c.state == "open")
+    left = select(delivery.c.id).where(tables.OPEN_DELIVERY, delivery.c.state == "open")
+    if last is not None:
+        still, left = still.where(notice.c.kept_at <= last), left.where(delivery.c.received_at <= last)
+    return conn.execute(left.limit(1)).first() is None and conn.execute(still.limit(1)).first() is None
+
+
+def has_looked_back(conn: Connection, items: Sequence[datetime]) -> list[None]:
+    """Note that what happened before the restore is known as far as it can be."""
+    conn.execute(update(tables.installation).values(looked_back_at=max(items)))
+    changed(conn)
+    return [None] * len(items)
+
+
+def drop_ended(conn: Connection, items: Sequence[datetime]) -> list[int]:
+    """Drop signing secrets whose time is over. Gives how many."""
+    table = tables.secret
+    ended = (table.c.owner_kind == "endpoint") & (table.c.valid_until <= max(items))
+    count = conn.execute(delete(table).where(ended)).rowcount
+    return [count] * len(items)

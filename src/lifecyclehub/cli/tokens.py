@@ -1,0 +1,52 @@
+"""`tokens`: keys to the HTTP API."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from lifecyclehub.admin.stored import nearest
+from lifecyclehub.admin.tokens import list_tokens, make_token, revoke_token, rotate_token
+from lifecyclehub.cli.shared import ask, writing
+from lifecyclehub.cli.showing import AsJson, print_json, print_table
+from lifecyclehub.errors import NotThere
+from lifecyclehub.ports import Ids, SystemClock, SystemRandomness
+
+
+def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List the tokens by name; they themselves cannot be shown again."""
+    found = ask(ctx, list_tokens)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(one.name, one.created_at, one.last_used or "never") for one in found]
+    print_table(("Name", "Made", "Last used"), rows, empty="There are no tokens: make one with `lifecyclehub tokens make NAME`.")
+
+
+def make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name that says who uses it.")]) -> None:
+    """Make a token and show it this once."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    with writing(ctx) as conn:
+        print(make_token(conn, name, Ids(clock, randomness), randomness, clock.now()))
+
+
+def rotate(
+    ctx: typer.Context,
+    name: str,
+    overlap_h: Annotated[float, typer.Option(help="For how many hours the old one still serves.")] = 24.0,
+) -> None:
+    """Make a new token under the same name and show it this once; the old one serves a while longer."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    with writing(ctx) as conn:
+        print(rotate_token(conn, name, Ids(clock, randomness), randomness, clock.now(), timedelta(hours=overlap_h)))
+
+
+def revoke(ctx: typer.Context, name: str) -> None:
+    """Take a token's power away at once."""
+    known = [one.name for one in ask(ctx, list_tokens)]
+    with writing(ctx) as conn:
+        if not revoke_token(conn, name):
+            raise NotThere(f"there is no token {name!r}.", mend=nearest(name, known))
+    print(f"The token {name} serves no more.")

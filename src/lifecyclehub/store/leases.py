@@ -1,0 +1,130 @@
+"""Leases: who has something in hand, for so long as they say so again. A hub's own lease says that it lives.
+
+Their time is the database's where several processes share it, so that clocks that differ end nobody's lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, delete, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lifecyclehub.store import tables
+
+HUB_S: Final = 30.0
+"""How long a hub counts as living after it last said so."""
+
+_ALONE_S: Final = 100 * 365 * 86_400.0  # nobody else looks: the file's lock says whether it lives
+HUB_PREFIX: Final = "hub_"
+_lease = tables.lease
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Ask for a lease, or keep it, for so many seconds from now. `now` counts only where the database has no clock."""
+
+    name: str
+    holder: str
+    seconds: float
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Give a lease back."""
+
+    name: str
+    holder: str
+    now: datetime
+
+
+def database_time(conn: Connection, now: datetime) -> datetime:
+    """Give the database's time where it is a server with a clock of its own, else ours."""
+    if conn.dialect.name == "sqlite":
+        return now
+    told: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return told.astimezone(UTC)
+
+
+def hold(conn: Connection, items: Sequence[Hold]) -> list[bool]:
+    """Take leases that nobody else has. False where somebody else has it."""
+    if not items:
+        return []
+    now = database_time(conn, items[0].now)
+    return [_held(conn, one, now) for one in items]
+
+
+def _held(conn: Connection, one: Hold, now: datetime) -> bool:
+    insert: Any = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(_lease)
+    row = {"name": one.name, "holder": one.holder, "until": now + timedelta(seconds=one.seconds), "epoch": 1}
+    free = (_lease.c.holder == one.holder) | (_lease.c.until <= now)
+    taken = insert.values(**row).on_conflict_do_update(
+        index_elements=["name"],
+        set_={"holder": insert.excluded.holder, "until": insert.excluded.until, "epoch": _lease.c.epoch + 1},
+        where=free,
+    )
+    return conn.execute(taken.returning(_lease.c.name)).first() is not None
+
+
+def let_go(conn: Connection, items: Sequence[LetGo]) -> list[None]:
+    """Give leases back, so that somebody else need not wait. What another one holds by now stays theirs."""
+    for one in items:
+        now = database_time(conn, one.now)
+        mine = (_lease.c.name == one.name) & (_lease.c.holder == one.holder)
+        conn.execute(update(_lease).where(mine).values(until=now))
+    return [None] * len(items)
+
+
+# --- hubs -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A hub says that it lives. `alone`: it has the store for itself, so every other one is dead.
+
+    `home` is where it runs: it has that for itself too, so others that ran there are dead.
+    """
+
+    hub: str
+    home: str
+    now: datetime
+    alone: bool
+    starting: bool = False
+
+
+def beat(conn: Connection, items: Sequence[Beat]) -> list[list[str]]:
+    """Keep the leases of hubs, and give those of others that are over: what they had in hand is to be taken over."""
+    over = []
+    for one in items:
+        now = database_time(conn, one.now)
+        if one.starting:
+            dead = _lease.c.name.startswith(HUB_PREFIX, autoescape=True) & (_lease.c.name != one.hub)
+            if not one.alone:
+                dead &= _lease.c.holder == one.home
+            conn.execute(update(_lease).where(dead).values(until=now))
+        _held(conn, Hold(one.hub, one.home, _ALONE_S if one.alone else HUB_S, now), now)
+        others = _lease.c.name.startswith(HUB_PREFIX, autoescape=True) & (_lease.c.name != one.hub) & (_lease.c.until <= now)
+        over.append(sorted(conn.execute(select(_lease.c.name).where(others)).scalars()))
+    return over
+
+
+def forget(conn: Connection, items: Sequence[tuple[str, datetime]]) -> list[None]:
+    """Drop the leases of hubs whose work was taken over, unless they live again."""
+    for name, now in items:
+        conn.execute(delete(_lease).where(_lease.c.name == name, _lease.c.until <= database_time(conn, now)))
+    return [None] * len(items)
+
+
+def living(conn: Connection, now: datetime) -> Select[tuple[str]]:
+    """Give the question which hubs live."""
+    alive = _lease.c.name.startswith(HUB_PREFIX, autoescape=True) & (_lease.c.until > database_time(conn, now))
+    return select(_lease.c.name).where(alive)
+
+
+def living_hubs(conn: Connection, now: datetime) -> int:
+    """Count the hubs that live."""
+    return int(conn.execute(select(func.count()).select_from(living(conn, now).subquery())).scalar_one())

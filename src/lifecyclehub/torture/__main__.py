@@ -1,0 +1,128 @@
+"""`python -m lifecyclehub.torture`: scenarios by the thousand, one by its seed, or the mutants that they must catch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+from lifecyclehub.torture.batch import Batch, run_all
+from lifecyclehub.torture.database import Database
+from lifecyclehub.torture.mutants import MUTANTS, hunt
+from lifecyclehub.torture.plan import Plan, matrix, plan_of
+from lifecyclehub.torture.scenario import Verdict, run
+from lifecyclehub.torture.shrink import only, shrunk, written
+
+REGRESSIONS = Path(__file__).with_name("regressions.txt")
+
+
+def main() -> int:
+    """Run what the arguments say; the exit code tells whether everything held."""
+    asked = _arguments().parse_args()
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="lh-torture-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:  # noqa: S108
+        database = Database(Path(home), asked.postgres)
+        try:
+            return _run(asked, database)
+        finally:
+            database.close()
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lifecyclehub.torture", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="how many scenarios")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
+    parser.add_argument("--step", type=int, default=1, help="from one seed to the next, so that several processes share them")
+    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--only", help="only these elements of the seed's plan, as a failure prints them")
+    parser.add_argument("--trace", action="store_true", help="print what happens")
+    parser.add_argument("--seconds", type=float, help="stop after so long")
+    parser.add_argument("--least", type=int, default=0, help="fail when fewer scenarios were run in that time")
+    parser.add_argument("--matrix", action="store_true", help="kill at each point when it is first passed")
+    parser.add_argument("--regressions", action="store_true", help="every seed that ever failed")
+    parser.add_argument("--mutants", action="store_true", help="break the code on purpose; each break must be caught")
+    parser.add_argument("--only-mutant", help="only the mutant of this name")
+    parser.add_argument("--postgres", default=os.environ.get("LIFECYCLEHUB_TORTURE_POSTGRES"), help="URL of an empty schema")
+    parser.add_argument("--no-shrink", action="store_true", help="leave failing scenarios as they are")
+    parser.add_argument("--json", action="store_true", help="a line for each failure, and the sum as the last line")
+    return parser
+
+
+def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
+    if asked.regressions:
+        yield from (plan_of(seed) for seed in regression_seeds())
+    if asked.matrix:
+        yield from islice(matrix(), asked.first, None, asked.step)
+    if not asked.regressions and not asked.matrix:
+        yield from (plan_of(seed) for seed in islice(count(asked.first, asked.step), asked.seeds))
+
+
+def regression_seeds() -> list[int]:
+    """Give every seed that ever failed."""
+    lines = REGRESSIONS.read_text("utf-8").splitlines()
+    return [int(line.split()[0]) for line in lines if line and not line.startswith("#")]
+
+
+def _run(asked: argparse.Namespace, database: Database) -> int:
+    if asked.seed is not None:
+        plan = plan_of(asked.seed)
+        verdict = run(only(plan, asked.only) if asked.only else plan, database, keep_trace=asked.trace)
+        print(*verdict.lines, sep="\n", end="\n" if verdict.lines else "")
+        print(*verdict.violations or ("everything held",), sep="\n")
+        print(f"trace {verdict.digest}, {verdict.virtual_s / 3600:.1f} virtual hours")
+        return 1 if verdict.violations else 0
+    if asked.mutants:
+        names = [asked.only_mutant] if asked.only_mutant else list(MUTANTS)
+        caught = {name: hunt(name, database, asked.seeds) for name in islice(names, asked.first, None, asked.step)}
+        for name, seed in caught.items():
+            print(f"{'caught by seed ' + str(seed) if seed is not None else 'SURVIVED':>24}  {name}")
+        killed = {name: seed is not None for name, seed in caught.items()}
+        if asked.json:
+            print(json.dumps(Batch().as_json(killed)))
+        return 0 if all(killed.values()) else 1
+    batch = run_all(_plans(asked), database, seconds=asked.seconds, told=lambda verdict: _tell(verdict, asked, database))
+    return _sum_up(batch, asked)
+
+
+def _tell(verdict: Verdict, asked: argparse.Namespace, database: Database) -> None:
+    if not verdict.violations:
+        return
+    plan = verdict.plan
+    if not asked.no_shrink and not asked.matrix:
+        wanted = {one.invariant for one in verdict.violations}
+        plan = shrunk(plan, lambda smaller: not wanted.isdisjoint(one.invariant for one in run(smaller, database).violations))
+    line = f"python -m lifecyclehub.torture --seed {plan.seed}"
+    line += "" if asked.matrix or plan == plan_of(plan.seed) else f" --only '{written(plan)}'"
+    if asked.json:
+        print(json.dumps({"seed": plan.seed, "violations": list(map(str, verdict.violations)), "again": line}), flush=True)
+    else:
+        print(f"seed {plan.seed}: {line}", *(f"  {one}" for one in verdict.violations), sep="\n", flush=True)
+        print(*(f"    {one}" for one in (*plan.acts, *plan.faults, *plan.crashes)), sep="\n", flush=True)
+
+
+def _sum_up(batch: Batch, asked: argparse.Namespace) -> int:
+    said = batch.as_json(None)
+    if asked.json:
+        print(json.dumps(said))
+    else:
+        print(
+            f"{batch.seeds} scenarios, {said['virtual_days']} virtual days in {said['seconds']} s ({said['per_second']}/s, "
+            f"{batch.cpu_s:.1f} CPU s): {said['lost']} lost, {said['doubled']} doubled, {said['loops']} loops, "
+            f"{said['violations']} violations, {len(batch.failed)} failing seeds"
+        )
+        for name in said["not_tested"]:
+            print(f"not tested: {name} (fewer than 20 times)")
+    few = batch.seeds < asked.least
+    if few:
+        print(f"not tested: only {batch.seeds} scenarios, at least {asked.least} are wanted", file=sys.stderr)
+    return 1 if batch.failed or said["not_tested"] or few else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The scenarios' database: made once, brought back to its first state before each scenario."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from lifecyclehub.admin.hosts import MACHINE_VARIABLE, host_fingerprint
+from lifecyclehub.settings import Settings
+from lifecyclehub.store import tables
+from lifecyclehub.store.database import open_engine
+from lifecyclehub.store.setup import upgrade
+from lifecyclehub.store.upsert import insert_all
+from lifecyclehub.torture.loop import EPOCH
+from lifecyclehub.torture.plan import TOOLS
+from lifecyclehub.torture.tools import LAG_S, SERVER_TIMEOUT_S
+from lifecyclehub.vault import Vault
+from lifecyclehub.vault.credentials import sealed_tokens
+from lifecyclehub.vault.vault import KEY_VARIABLE
+from lifecyclehub.vendor.grants import Tokens
+
+PUBLIC: Final = "https://hub.example"
+SECRET: Final = "what only the tool and the hub know"
+TOKEN: Final = "canary-token-7f3a"
+TOTAL_S: Final = 10.0
+WON, CLOSED, TICKET, STANDING = (
+    "won-deal-starts-delivery",
+    "closed-project-drafts-invoice",
+    "ticket-joins-project",
+    "client-standing-to-crm",
+)
+# Which moves of an effect the design knows, from each state.
+MOVES: Final = {
+    "planned": ("held", "ready", "cancelled", "parked", "done"),
+    "held": ("planned", "ready", "cancelled", "parked", "done"),
+    "ready": ("in flight", "held", "cancelled", "parked", "in doubt", "done"),
+    "in flight": ("done", "ready", "in doubt", "held", "parked"),
+    "in doubt": ("done", "ready", "parked", "in flight"),
+    "parked": ("planned", "done", "cancelled", "in doubt"),
+    "cancelled": ("planned", "cancelled"),
+}
+_MEMORY: Final = "sqlite+pysqlite:///:memory:"
+
+
+_MOVES: Final = (
+    "CREATE TRIGGER torture_moves AFTER UPDATE OF state ON effect WHEN OLD.state <> NEW.state AND NOT (allowed) BEGIN"
+    " INSERT INTO torture_violation VALUES (NEW.name || ' went from ' || OLD.state || ' to ' || NEW.state); END"
+)
+
+
+def _stays(close: bool = True) -> None:  # noqa: FBT001, FBT002 (as SQLAlchemy declares it)
+    """Stay open."""
+
+
+class Database:
+    """One database for many scenarios, one after the other."""
+
+    def __init__(self, home: Path, url: str | None = None) -> None:
+        """`url`: an empty PostgreSQL schema; without it SQLite in memory."""
+        self.settings = Settings(
+            home=home,
+            database=url or _MEMORY,
+            public_url=PUBLIC,
+            env={KEY_VARIABLE: Fernet.generate_key().decode(), MACHINE_VARIABLE: "torture"},
+        )
+        home.mkdir(parents=True, exist_ok=True)
+        self.engine: Engine = open_engine(self.settings.database)
+        self.engine.dispose = _stays  # type: ignore[method-assign]  # a hub that stops must not take it along
+        self.dialect = self.engine.dialect.name
+        upgrade(self.engine)
+        if self.dialect == "sqlite":
+            self._watch()
+        self._rows = self._first_rows()
+        self._write(self._rows)
+        self._template = self._copied() if self.dialect == "sqlite" else None
+
+    def reset(self) -> None:
+        """Bring it back to its first state."""
+        if self._template is not None:
+            self._template.backup(self._raw())
+            return
+        with self.engine.begin() as conn:
+            names = ", ".join(f'"{one.name}"' for one in tables.metadata.sorted_tables)
+            conn.execute(text(f"TRUNCATE {names}"))
+        self._write(self._rows)
+
+    def close(self) -> None:
+        """Let go of it."""
+        Engine.dispose(self.engine)
+
+    # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _raw(self) -> sqlite3.Connection:
+        with self.engine.connect().execution_options(write=False) as conn:
+            raw: Any = conn.connection.dbapi_connection
+        return raw  # type: ignore[no-any-return]
+
+    def _copied(self) -> sqlite3.Connection:
+        copy = sqlite3.connect(":memory:")
+        self._raw().backup(copy)
+        return copy
+
+    def _write(self, rows: Mapping[str, list[dict[str, Any]]]) -> None:
+        with self.engine.begin() as conn:
+            for name, some in rows.items():
+                insert_all(conn, tables.metadata.tables[name], some)
+
+    def _watch(self) -> None:
+        """Let the database itself note every move of an effect that the design does not know."""
+        allowed = " OR ".join(f"(OLD.state = '{one}' AND NEW.state IN {moves})" for one, moves in MOVES.items())
+        with self.engine.begin() as conn:
+            conn.exec_driver_sql("CREATE TABLE torture_violation (what TEXT)")
+            conn.exec_driver_sql(_MOVES.replace("allowed", allowed))
+            conn.exec_driver_sql(
+                "CREATE TRIGGER torture_epoch AFTER UPDATE OF epoch ON effect WHEN NEW.epoch < OLD.epoch BEGIN"
+                " INSERT INTO torture_violation VALUES (NEW.name || ' lost its epoch'); END"
+            )
+            conn.exec_driver_sql(
+                "CREATE TRIGGER torture_record AFTER UPDATE OF record_id ON effect WHEN OLD.record_id IS NOT NULL AND"
+                " NEW.record_id IS NOT OLD.record_id BEGIN INSERT INTO torture_violation"
+                " VALUES (NEW.name || ' changed its record from ' || OLD.record_id); END"
+            )
+
+    def _first_rows(self) -> dict[str, list[dict[str, Any]]]:
+        """Make what `init` and `connections add` leave, for four tools; which handoffs are on is the scenario's."""
+        vault = Vault.open(self.settings.home, self.settings.env)
+        home = {"fingerprint": host_fingerprint(self.settings), "name": "torture", "who": "torture", "since": EPOCH}
+        found: dict[str, list[dict[str, Any]]] = {
+            "installation": [{"id": "ins_torture", "created_at": EPOCH}],
+            "host": [home],
+        }
+        for name in TOOLS:
+            grant, connection, endpoint, secret = f"gra_{name}", f"con_{name}", f"end_{name}", f"sec_end_{name}"
+            tokens = Tokens(secrets={"token": SecretStr(TOKEN)})
+            signing: dict[str, Any] = {
+                "id": secret,
+                "owner_kind": "endpoint",
+                "owner": endpoint,
+                "field": "signing",
+                "state": "active",
+            }
+            signing |= {"sealed": vault.seal("secret", secret, "signing", SECRET), "valid_until": None}
+            role = {"crm": "crm", "projects": "project", "desk": "helpdesk", "books": "invoicing"}[name]
+            rows: dict[str, dict[str, Any]] = {
+                "grant": {"id": grant, "connector": name, "auth": "token", "created_at": EPOCH},
+                "connection": {
+                    "id": connection,
+                    "name": name,
+                    "connector": name,
+                    "grant": grant,
+                    "account_id": "1",
+                    "account": {"name": name, "currency": "EUR", "timezone": "UTC"},
+                    "roles": [role],
+                    "settings": {"total_s": str(TOTAL_S), "lag_s": str(LAG_S), "server_timeout_s": str(SERVER_TIMEOUT_S)},
+                    "listens": True,
+                    "polls": False,
+                    "created_at": EPOCH,
+                },
+                "endpoint": {
+                    "id": endpoint,
+                    "connector": name,
+                    "door": "hook",
+                    "connection": connection,
+                    "state": "listening",
+                    "created_at": EPOCH,
+                },
+            }
+            for table, row in rows.items():
+                found.setdefault(table, []).append(row)
+            found.setdefault("secret", []).append(sealed_tokens(vault, grant, tokens, EPOCH))
+            found["secret"].append(signing | {"valid_from": EPOCH - timedelta(days=1)})
+        return found
+
+    def switch(self, handoffs: tuple[str, ...]) -> None:
+        """Switch handoffs on, from the scenario's first moment."""
+        self._write({"handoff": [{"id": one, "state": "on", "go_live": EPOCH} for one in handoffs]})

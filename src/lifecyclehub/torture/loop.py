@@ -1,0 +1,140 @@
+"""An event loop whose time is virtual, and processes in it that can be killed or stalled between any two steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import warnings
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+EPOCH: Final = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+class Stuck(Exception):
+    """Nothing is left that could ever happen, and the scenario still waits."""
+
+
+class Process:
+    """A hub's process. Dead, none of its code runs any more; stalled, it runs later, as after SIGSTOP and SIGCONT."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.alive, self.stalled = name, True, False
+        self.kept: list[asyncio.Handle] = []
+
+    def die(self) -> None:
+        """End at once: nothing is unwound, no `finally` runs, what was in memory is lost."""
+        self.alive = False
+        self.kept.clear()
+
+
+def _closed(coro: Any) -> None:
+    """Close a coroutine that was killed in the middle; what its clean-up says is nobody's business."""
+    for _ in range(3):
+        with contextlib.suppress(BaseException):
+            Context().run(coro.close)
+            return
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """Runs callbacks in order and jumps to the next timer when nothing is ready."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._virtual = 0.0
+        self.steps = 0
+        self.set_exception_handler(lambda _loop, _context: None)
+        self.set_task_factory(self._remembered)
+        self._begun: list[tuple[asyncio.Future[Any], Any]] = []
+
+    def _remembered(self, loop: asyncio.AbstractEventLoop, coro: Any, context: Context | None = None) -> asyncio.Future[Any]:
+        made: asyncio.Future[Any] = asyncio.Task(coro, loop=loop, context=context)
+        self._begun.append((made, coro))
+        return made
+
+    def sweep_away(self) -> None:
+        """Close what dead processes left in the middle: the garbage collector must not do it at a moment of its own."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what was not begun yet is not awaited any more
+            for made, coro in self._begun:
+                if not made.done():
+                    made._log_destroy_pending = False  # type: ignore[attr-defined]
+                    _closed(coro)
+        self._begun.clear()
+
+    def time(self) -> float:
+        return self._virtual
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """Run it at once: there is one thread."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 (handed to whoever waits)
+            future.set_exception(error)
+        return future
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        return self.call_soon(callback, *args, context=context)
+
+    def resume(self, process: Process) -> None:
+        """Let a stalled process go on where it stood."""
+        process.stalled = False
+        self._ready.extend(process.kept)  # type: ignore[attr-defined]
+        process.kept.clear()
+
+    def _run_once(self) -> None:
+        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        if not ready:
+            while scheduled and scheduled[0]._cancelled:
+                heapq.heappop(scheduled)._scheduled = False
+            if not scheduled:
+                raise Stuck
+            self._virtual = max(self._virtual, scheduled[0]._when)
+        while scheduled and scheduled[0]._when <= self._virtual:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(PROCESS)
+            if process is not None:
+                if not process.alive:
+                    continue
+                if process.stalled:
+                    process.kept.append(handle)
+                    continue
+            self.steps += 1
+            handle._run()
+
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """A generator of a process that ended is simply gone."""
+
+    def _process_events(self, event_list: Any) -> None: ...
+
+    def _write_to_self(self) -> None: ...
+
+
+class VirtualClock:
+    """A machine's clock: its wall time may jump, its monotonic time does not."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self._loop.time()) + self.ahead
+
+    def monotonic(self) -> float:
+        return 1000.0 + self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

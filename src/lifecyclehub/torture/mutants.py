@@ -1,0 +1,168 @@
+"""Breaks of the production code, each one a text that is found and replaced in one function. The scenarios must catch all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lifecyclehub.torture.database import Database
+from lifecyclehub.torture.plan import plan_of
+from lifecyclehub.torture.scenario import run
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`place` is `module:function` or `module:Class.method`, below `lifecyclehub`. `hint`: a seed that is known to catch it."""
+
+    promise: str
+    place: str
+    find: str
+    replace: str
+    hint: int | None = None
+
+
+class Stale(Exception):
+    """A mutant whose text is not in its function any more: write it anew."""
+
+
+MUTANTS: Final[dict[str, Mutant]] = {
+    "answers before the commit": Mutant(
+        "P1",
+        "intake.receive:Reception._keep",
+        "await self._store.run(keep, arrival)",
+        "__import__('asyncio').ensure_future(self._store.run(keep, arrival))",
+    ),
+    "splits without keeping notices": Mutant(
+        "P1", "intake.split:split", "insert_new(conn, tables.notice,", "(lambda *_: None)(conn, 0,"
+    ),
+    "takes a failed look for the end": Mutant(
+        "P1", "intake.work:Intake._failed", '("open", "retry") if when is not None', '("ignored", "deleted") if when is not None'
+    ),
+    "never lets a connection's notices go on": Mutant("P7", "hub:Hub._release_held", "if active:", "if not active:"),
+    "sweeps only the first page": Mutant("P1", "torture.tools:Tool.sweep", 'if said["next"] is None:', "if True:"),
+    "takes anybody's word": Mutant("P5", "intake.receive:Reception._verified", "if not verdict.ok:", "if verdict.ok is None:"),
+    "takes older news": Mutant(
+        "P4",
+        "intake.newness:age",
+        'if by_vendor != "tie":',
+        'if by_vendor == "older":\n        return "newer"\n    if by_vendor != "tie":',
+    ),
+    "forgets that a record is gone": Mutant(
+        "P4", "intake.settle:Settle._deleted", 'deleted_at=(link or {}).get("deleted_at") or seen.seen_at', "deleted_at=None"
+    ),
+    "acts on history": Mutant(
+        "P10", "insight.world:World.go_live", 'return switch["go_live"]', 'return switch["go_live"].replace(year=2000)'
+    ),
+    "does it again for each version": Mutant(
+        "P2",
+        "dispatch.plan:Planner._add",
+        "key = planned.key()",
+        'key = planned.key() + str(subject.state.engagement["version"])',
+    ),
+    "sends a lost answer again": Mutant(
+        "P2", "dispatch.perform:Performer._send", "nothing_done = not error.sent or", "nothing_done = True or"
+    ),
+    "takes an expired claim for ready": Mutant("P2", "dispatch.upkeep:expire", 'state="in doubt",', 'state="ready",'),
+    "looks for a job instead of asking after it": Mutant(
+        "P2", "dispatch.upkeep:expire", "_effect.c.handle.is_(None), old", "old"
+    ),
+    "takes a failed look-up for absence": Mutant(
+        "P2",
+        "dispatch.perform:Performer.look",
+        "return CannotTell(str(error))",
+        "from lifecyclehub.messages import Absent\n        return Absent()",
+    ),
+    "does not wait for the vendor's lag": Mutant(
+        "P2", "dispatch.lookup:Lookup._until_visible", "return timeout + lag - ", "return -1e9 - "
+    ),
+    "forgets that a key ends": Mutant(
+        "P2", "dispatch.lookup:Lookup._key_serves", "if not 0 <= age <", "if age is None and not 0 <= age <"
+    ),
+    "takes the first of two": Mutant(
+        "P2",
+        "dispatch.receipt:WriteReceipts._apply",
+        "if isinstance(outcome, Found) and len(outcome.records) == 1:",
+        "if isinstance(outcome, Found) and outcome.records:",
+    ),
+    "looks at the first page only": Mutant("P2", "torture.tools:Make.find", 'page = said["next"]', "page = None"),
+    "leaves no marker": Mutant("P2", "torture.tools:Make.render", '"ref": key.marker', '"ref": key.idempotency'),
+    "sends whatever the claim says": Mutant(
+        "P2", "dispatch.perform:Performer._claim_and_send", 'if claimed.verdict != "go":', 'if claimed.verdict == "again":'
+    ),
+    "takes a refusal of access for a refusal": Mutant(
+        "P7",
+        "dispatch.receipt:WriteReceipts._barred",
+        '"state": "held", "reason": "connection"',
+        '"state": "parked", "reason": "error"',
+    ),
+    "links what it made to nothing": Mutant(
+        "P2",
+        "dispatch.made:Made._project",
+        'project = effect["thing"] or self._ids.new("pro")',
+        'project = self._ids.new("pro") + "x"',
+    ),
+    "takes our own record for a stranger's": Mutant(
+        "P2", "intake.match:Matcher.open_create", 'return str(create["id"])', "return None"
+    ),
+    "ignores what must come first": Mutant(
+        "P2", "dispatch.advance:_open_needs", 'if one["state"] != "done"', 'if one["state"] == "nowhere"'
+    ),
+    "does not wait as asked": Mutant(
+        "P7", "dispatch.receipt:WriteReceipts._again", "now, after, self._randomness", "now, 0.0, self._randomness"
+    ),
+    "tells the secret": Mutant(
+        "P9", "vendor.exchange:Exchange.run", 'f"{host}: {type(error).__name__}"', 'f"{host}: {request.headers}"'
+    ),
+    "takes its own change for a stranger's": Mutant(
+        "P3",
+        "intake.news:genuine",
+        "elif row is not None and not (sent is not None and is_echo(sent, now)):",
+        "elif row is not None:",
+    ),
+    "forgets what it saw of nobody's record": Mutant("P1", "dispatch.made:Made._look_again", "sorted(self._overlooked)", "()"),
+    "no_fence": Mutant(
+        "P2", "dispatch.receipt:WriteReceipts._apply", 'present = one.epoch == row["epoch"] and', "present = True or"
+    ),
+}
+
+
+@contextlib.contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Break the code for as long as the block lasts. Raises Stale when the text to be replaced is not there."""
+    mutant = MUTANTS[name]
+    module_name, _, place = mutant.place.partition(":")
+    module = importlib.import_module(f"lifecyclehub.{module_name}")
+    owner: Any = module
+    *path, last = place.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    kept = owner.__dict__[last]
+    plain = kept.__func__ if isinstance(kept, staticmethod | classmethod) else kept
+    source = textwrap.dedent(inspect.getsource(plain))
+    if mutant.find not in source:
+        raise Stale(f"{name}: {mutant.find!r} is not in {mutant.place}")
+    source = source.replace(mutant.find, mutant.replace)
+    made: dict[str, Any] = {}
+    exec(compile("from __future__ import annotations\n" + source, f"<{name}>", "exec"), vars(module), made)  # noqa: S102
+    sound = plain.__code__  # the code is swapped, not the function: others hold it by a name of their own
+    plain.__code__ = made[last].__code__
+    try:
+        yield
+    finally:
+        plain.__code__ = sound
+
+
+def hunt(name: str, database: Database, seeds: int) -> int | None:
+    """Give the first seed that notices a break, None when none of so many does."""
+    hint = MUTANTS[name].hint
+    candidates = ([] if hint is None else [hint]) + list(range(seeds))
+    with broken(name):
+        return next((seed for seed in candidates if run(plan_of(seed), database).violations), None)
+
+
+__all__ = ["MUTANTS", "Mutant", "Stale", "broken", "hunt"]

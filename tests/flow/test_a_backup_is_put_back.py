@@ -1,0 +1,154 @@
+"""A backup is put back: what was done since is found in the tools, not done again, and nothing is written before."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from lifecyclehub.admin.backup import back_up, mark_restored, newest_fact, put_back
+from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.insight.clocks import IMPORT
+from lifecyclehub.intake.keep import Arrival, keep
+from lifecyclehub.store import tables as t
+from tests.support.world import WON, World, world
+
+pytestmark = pytest.mark.anyio
+
+
+async def restored(w: World, file: Path) -> None:
+    put_back(w.settings, file)
+    w.engine.dispose()
+    with w.engine.begin() as conn:
+        mark_restored(conn, newest_fact(conn), w.clock.now())
+
+
+async def looked_back(w: World) -> None:
+    for _ in range(50):
+        await w.hub.sweeper.tick()
+        await w.hub.settled()
+        await w.hub.intake.tick()
+        await w.hub.settled()
+        await w.hub.look_back()
+        await w.hub.look_for_changes()
+        if w.rows(t.installation)[0]["looked_back_at"] is not None:
+            return
+        w.clock.forward(2)
+    raise AssertionError("it never knew enough")
+
+
+async def test_what_was_done_after_the_backup_is_found_and_not_done_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.inquire()
+        await w.quiet()
+        back_up(w.settings, tmp_path / "backup")
+        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
+        await w.act("hubspot", "win_deal", deal=deal)
+        await w.quiet()
+        before = w.writes()
+        assert len(w.made("asana", "project")) == 1
+        assert len(w.made("asana", "task")) == 4
+
+        await w.stop_hub()
+        await restored(w, tmp_path / "backup")
+        assert w.rows(t.effect) == []
+        await w.start_hub()
+        await w.resend("hubspot")
+        await w.until(lambda: w.rows(t.effect, name="project"))
+        await w.hub.settled()
+        assert w.writes() == before  # nothing is written before every tool was looked at
+
+        await looked_back(w)
+        await w.quiet()
+        assert len(w.made("asana", "project")) == 1
+        assert len(w.made("asana", "task")) == 4
+        assert len(w.notes()) == 1
+        assert {row["state"] for row in w.rows(t.effect)} == {"done"}
+        (project,) = w.rows(t.effect, name="project")
+        assert [row["what"] for row in w.rows(t.attempt, effect=project["id"])] == ["looked up"]
+
+
+async def test_what_was_not_done_before_the_restore_is_done_after_it(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.switch(WON, "off")
+        await w.win()
+        await w.quiet()
+        back_up(w.settings, tmp_path / "backup")
+        since = w.clock.now().replace(year=2020)
+        await w.stop_hub()
+        await restored(w, tmp_path / "backup")
+        await w.start_hub()
+        await w.switch(WON, since=since)
+        await looked_back(w)
+        await w.quiet()
+        assert len(w.made("asana", "project")) == 1
+        assert len(w.made("asana", "task")) == 4
+        assert {row["state"] for row in w.rows(t.effect)} == {"done"}
+
+
+async def test_what_comes_in_meanwhile_does_not_keep_a_busy_hub_from_writing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.inquire()
+        await w.quiet()
+        back_up(w.settings, tmp_path / "backup")
+        await w.stop_hub()
+        await restored(w, tmp_path / "backup")
+        await w.start_hub()
+        await w.hub.store.run(keep, waiting_delivery(w, w.clock.now() + timedelta(hours=1)))  # after every look of this test
+        await looked_back(w)
+
+
+async def test_an_import_goes_on_after_a_restore_from_where_the_backup_had_it(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.stop_hub()
+        with w.engine.begin() as conn:
+            under_way = {"began_at": w.clock.now(), "value": "page 7", "holder": "hub_of_then", "held_until": w.clock.now()}
+            conn.execute(insert(t.cursor).values(connection="con_hubspot", kind="hubspot.deal", way=IMPORT, **under_way))
+            mark_restored(conn, newest_fact(conn), w.clock.now())
+        (row,) = w.rows(t.cursor, way=IMPORT)
+        assert (row["value"], row["holder"], row["held_until"]) == ("page 7", None, None)
+        assert row["began_at"] is not None
+        await w.start_hub()
+
+
+def waiting_delivery(w: World, at: datetime) -> Arrival:
+    """A delivery that another hub has just kept, and has in hand."""
+    (endpoint,) = w.rows(t.endpoint, connector="hubspot")
+    return Arrival(
+        id=w.hub.ids.new("dlv"),
+        endpoint=endpoint["id"],
+        connection=None,
+        connector="hubspot",
+        way="webhook",
+        door=endpoint["door"],
+        vendor_key=None,
+        headers={},
+        body=b"[]",
+        received_at=at,
+        holder="hub_of_somebody_else",
+    )
+
+
+async def test_a_backup_is_whole_private_and_never_overwrites(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        file = tmp_path / "backup"
+        back_up(w.settings, file)
+        assert file.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(ConfigurationError, match="exists already"):
+            back_up(w.settings, file)
+        with pytest.raises(ConfigurationError, match="another hub is running"):
+            put_back(w.settings, file)
+        await w.stop_hub()
+        w.engine.dispose()
+        (tmp_path / "torn").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        with pytest.raises(ConfigurationError, match="no whole backup"):
+            put_back(w.settings, tmp_path / "torn")
+        with pytest.raises(ConfigurationError, match="no such file"):
+            put_back(w.settings, tmp_path / "missing")
+        installation = w.rows(t.installation)
+        put_back(w.settings, file)
+        w.engine.dispose()
+        assert w.rows(t.installation) == installation
+        assert (w.home / "hub.sqlite3.before-restore").exists()

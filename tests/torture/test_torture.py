@@ -1,0 +1,110 @@
+"""The torture test tests something: it repeats itself, notices what is planted, catches breaks. Long runs are a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lifecyclehub.torture.__main__ import regression_seeds
+from lifecyclehub.torture.batch import FULL, Batch
+from lifecyclehub.torture.database import Database
+from lifecyclehub.torture.mutants import MUTANTS, broken, hunt
+from lifecyclehub.torture.plan import KINDS, POINTS, Plan, matrix, plan_of
+from lifecyclehub.torture.scenario import Scenario, run
+from lifecyclehub.torture.shrink import only, shrunk, written
+
+SEED = 25
+
+
+def quiet(**more: Any) -> Plan:
+    """A plan in which nothing goes wrong."""
+    return replace(next(iter(matrix())), crashes=(), **more)
+
+
+def test_a_scenario_in_which_nothing_goes_wrong_holds(database: Database) -> None:
+    assert run(quiet(), database).violations == ()
+
+
+def test_the_same_seed_gives_the_same_trace_also_in_another_process(database: Database) -> None:
+    here = run(plan_of(SEED), database)
+    arguments = [sys.executable, "-m", "lifecyclehub.torture", "--seed", str(SEED)]
+    there = subprocess.run(
+        arguments, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=False, timeout=120
+    )
+    found = re.search(r"trace ([0-9a-f]+)", there.stdout)
+    assert found is not None, there.stdout + there.stderr
+    assert found[1] == here.digest
+    assert run(plan_of(SEED), database).digest == here.digest
+
+
+def test_another_seed_gives_another_trace(database: Database) -> None:
+    assert run(quiet(), database).digest != run(quiet(seed=1), database).digest
+
+
+def second_project(scenario: Scenario) -> None:
+    projects = scenario.world.vendors["projects"]
+    first = projects.made_by_hub("projects.project")[0]
+    projects.make("projects.project", dict(first.data), by="hub", ref="lh-another000")
+
+
+def project_lost(scenario: Scenario) -> None:
+    projects = scenario.world.vendors["projects"]
+    del projects.records["projects.project", projects.made_by_hub("projects.project")[0].id]
+
+
+def delivery_lost(scenario: Scenario) -> None:
+    scenario.world.hooks.kept.append(("end_crm", "0" * 64))
+
+
+def wrong_amount(scenario: Scenario) -> None:
+    scenario.world.vendors["books"].made_by_hub("books.invoice")[0].data["lines"][0]["amount"] = "1.00"
+
+
+@pytest.mark.parametrize(
+    ("meddle", "invariant"),
+    [
+        (second_project, "I1 doubled"),
+        (project_lost, "I1 lost"),
+        (delivery_lost, "I4 lost"),
+        (wrong_amount, "I14"),
+    ],
+)
+def test_what_is_planted_is_noticed(database: Database, meddle: Any, invariant: str) -> None:
+    assert invariant in {one.invariant for one in run(quiet(), database, meddle=meddle).violations}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_break_still_fits_the_code(name: str) -> None:
+    with broken(name):
+        pass
+
+
+@pytest.mark.parametrize("name", ["answers before the commit"])  # the command tries all others
+def test_a_break_is_caught(database: Database, name: str) -> None:
+    assert hunt(name, database, 40) is not None
+
+
+@pytest.mark.parametrize("seed", regression_seeds())
+def test_a_seed_that_failed_once_holds(database: Database, seed: int) -> None:
+    assert run(plan_of(seed), database).violations == ()
+
+
+def test_a_failing_plan_shrinks_to_what_it_needs_and_can_be_written_on_a_command_line() -> None:
+    plan = next(one for one in map(plan_of, range(100)) if len(one.faults) > 5 and one.crashes)
+    needed = (plan.faults[3], plan.crashes[0])
+    small = shrunk(plan, lambda some: needed[0] in some.faults and needed[1] in some.crashes)
+    assert (small.faults, small.crashes, small.acts) == ((needed[0],), (needed[1],), ())
+    assert only(plan_of(plan.seed), written(small)) == small
+
+
+def test_a_full_batch_that_did_not_meet_everything_often_enough_says_so() -> None:
+    batch = Batch(seeds=FULL)
+    assert set(batch.not_tested()) == {*KINDS, *POINTS}
+    batch.fired.update(dict.fromkeys([*KINDS, *(f"at {point}" for point in POINTS)], 20))
+    assert batch.not_tested() == []

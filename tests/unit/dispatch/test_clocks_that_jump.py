@@ -1,0 +1,76 @@
+"""An effect in doubt: clocks that jump make no vendor's time be over, and no key younger."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifecyclehub.messages import Found
+from tests.support.desk import KEY, MARKER, SERVER_S, TOTAL_S, Desk, doubt
+from tests.support.effects import DONE, effect, in_flight, put
+from tests.support.story import Story
+
+pytestmark = pytest.mark.anyio
+
+
+def put_clock(story: Story, seconds: float) -> None:
+    """Put the wall clock forward or back; no time passes."""
+    story.clock.put += seconds
+
+
+async def test_a_wall_clock_that_is_put_forward_makes_no_vendors_time_be_over(story: Story) -> None:
+    prepared = in_flight(story)
+    desk = Desk(story, MARKER)
+    desk.stopwatch.start(prepared.effect, first=True)  # as its claim does
+    put(story, prepared, state="in doubt", reason="no answer")
+    put_clock(story, 3600)
+    story.clock.at += TOTAL_S + SERVER_S
+
+    assert (await desk.look(prepared))["state"] == "in doubt", "its lag is not over"
+    story.clock.at += 21
+    assert (await desk.look(prepared))["state"] == "ready"
+
+
+async def test_a_wall_clock_that_is_put_back_delays_nothing_more_than_it_must(story: Story) -> None:
+    prepared = in_flight(story)
+    desk = Desk(story, MARKER)
+    desk.stopwatch.start(prepared.effect, first=True)
+    put(story, prepared, state="in doubt", reason="no answer")
+    put_clock(story, -3600)
+    story.clock.at += TOTAL_S + SERVER_S + 21
+
+    assert (await desk.look(prepared))["state"] == "ready"
+
+
+async def test_what_another_process_sent_is_watched_from_the_first_look_on(story: Story) -> None:
+    prepared = doubt(story)
+    desk = Desk(story, MARKER)
+    assert (await desk.look(prepared))["state"] == "in doubt"
+    put_clock(story, 3600)
+
+    assert (await desk.look(prepared))["state"] == "in doubt"
+    story.clock.at += SERVER_S + 20
+    assert (await desk.look(prepared))["state"] == "ready"
+
+
+@pytest.mark.parametrize(("put_s", "passed_s"), [(-3600, 3600), (-3600, 10), (3600, 10), (0, 3600)])
+async def test_a_key_is_as_old_as_it_is_whatever_the_wall_clock_says(story: Story, put_s: float, passed_s: float) -> None:
+    prepared = in_flight(story)
+    desk = Desk(story, KEY, lambda: Found((DONE,)))
+    desk.stopwatch.start(prepared.effect, first=True)
+    put(story, prepared, state="in doubt", reason="no answer", unsure_since=effect(story, prepared)["claimed_at"])
+    put_clock(story, put_s)
+    story.clock.at += passed_s
+
+    row = await desk.look(prepared)
+
+    assert row["state"] == ("ready" if passed_s == 10 else "done")
+
+
+async def test_a_key_that_seems_to_come_from_the_future_after_a_restart_is_not_trusted(story: Story) -> None:
+    prepared = doubt(story)
+    put(story, prepared, unsure_since=effect(story, prepared)["claimed_at"])
+    put_clock(story, -3600)
+    desk = Desk(story, KEY, lambda: Found((DONE,)))
+
+    assert (await desk.look(prepared))["state"] == "done"
+    assert desk.act.looks == 1
