@@ -24,7 +24,7 @@ async def test_a_ticket_of_somebody_unknown_joins_the_project_that_their_deal_br
     comments = [text for task in known["tasks"] for text in task["comments"]]
     assert len(comments) == 1, "it is announced once"
     assert f"Ticket {number}" in comments[0]
-    assert w.rows(t.stranger) == [], "nobody waits any more"
+    assert w.rows(t.stranger, thing=joined["id"]) == [], "nobody waits any more"
 
 
 async def test_an_invoice_that_a_person_wrote_before_is_taken_off_what_is_billed(w: World) -> None:
