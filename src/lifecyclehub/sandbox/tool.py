@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import json
 import socket
 import ssl
@@ -228,14 +229,20 @@ class Tool(ABC):
         if act is None:
             return JSONResponse({"error": f"{self.name} has no such act; it has {sorted(self.acts)}"}, 404)
         body = await request.body()
+        given = json.loads(body) if body else {}
         try:
-            return JSONResponse(await act(**(json.loads(body) if body else {})))
+            _refuse_what_is_no_text(act, given)
+            return JSONResponse(await act(**given))
         except VendorError as refusal:  # people are refused as programs are
             return JSONResponse(refusal.body, refusal.status, refusal.headers)
         except KeyError as missing:
             return JSONResponse({"error": f"there is no {missing.args[0]} here."}, 404)
+        except LookupError as missing:
+            return JSONResponse({"error": f"{missing}."}, 404)
         except TypeError as wrong:
             return JSONResponse({"error": f"{str(wrong).rpartition('() ')[2]}."}, 400)
+        except ValueError as wrong:
+            return JSONResponse({"error": f"that cannot be taken: {wrong}."}, 400)
 
     async def _resend(self, _: Request) -> Response:
         again = list(self.sent)
@@ -245,6 +252,15 @@ class Tool(ABC):
 
     async def _settled(self, _: Request) -> Response:
         return JSONResponse({"settled": self._sending.empty() and self.undelivered == 0, "sent": len(self.sent)})
+
+
+def _refuse_what_is_no_text(act: Callable[..., Awaitable[Any]], given: Mapping[str, Any]) -> None:
+    """Raise TypeError for a value that is not text where a person writes text."""
+    for name, one in inspect.signature(act).parameters.items():
+        wanted = str(one.annotation)
+        nothing = given.get(name) is None and (name not in given or "None" in wanted)
+        if wanted.startswith("str") and not nothing and not isinstance(given[name], str):
+            raise TypeError(f"{name} must be text, not {json.dumps(given[name])}")
 
 
 class _Cut(Response):

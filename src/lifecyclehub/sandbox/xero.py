@@ -8,7 +8,6 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,7 +21,7 @@ from lifecyclehub.errors import NotOurJson
 from lifecyclehub.messages import marker_in
 from lifecyclehub.sandbox.tool import Handler, Hook, Tool, VendorError
 from lifecyclehub.sandbox.xero_access import Answered, Asked, KeyShelf, TokenDesk, Way
-from lifecyclehub.sandbox.xero_books import Books, Record, bad_post, bad_query, ms_date, pay, set_due, touched
+from lifecyclehub.sandbox.xero_books import Books, Record, amount_of, bad_post, bad_query, ms_date, pay, set_due, touched
 
 API = "/api.xro/2.0"
 QUERY = {
@@ -247,7 +246,7 @@ class Xero(Tool):
                 wanted = 200 if key is None else 401
                 try:
                     reply = await client.post(url, content=body, headers=self._signed(body, key))
-                except httpx.HTTPError as error:
+                except (httpx.HTTPError, httpx.InvalidURL) as error:
                     answers.append({"wanted": wanted, "status": 0, "ok": False, "why": type(error).__name__})
                     continue
                 ok = reply.status_code == wanted and not reply.content and "set-cookie" not in reply.headers
@@ -296,14 +295,15 @@ class Xero(Tool):
 
     async def merge_contact(self, id: str, into: str) -> dict[str, Any]:  # noqa: A002
         """Merge a contact into another one: it is archived, its invoices go over."""
+        other = self._first.contacts[into].data
         for invoice in self._first.invoices.values():
             if invoice.data["Contact"]["ContactID"] == id:
-                invoice.data["Contact"] = self._first.contacts[into].data
+                invoice.data["Contact"] = other
         return self._change("Contact", id, ContactStatus="ARCHIVED", MergedToContactID=into)
 
     async def add_invoice(self, contact: str, amount: str, reference: str = "", tax: str = "NONE", **more: Any) -> dict[str, Any]:
         """Draft an invoice by hand. `tax`: the tax type of its line."""
-        line = {"Description": reference or "Services", "UnitAmount": Decimal(amount), "AccountCode": "200", "TaxType": tax}
+        line = {"Description": reference or "Services", "UnitAmount": amount_of(amount), "AccountCode": "200", "TaxType": tax}
         given = {"Type": "ACCREC", "Contact": {"ContactID": contact}, "LineItems": [line], "Reference": reference, **more}
         record = self._enter("Invoice", self._first, given, mine=False)
         self._tell(self._first, [("Invoice", record, "CREATE")])
@@ -319,7 +319,7 @@ class Xero(Tool):
     async def pay_invoice(self, id: str, amount: str | None = None) -> dict[str, Any]:  # noqa: A002
         """Book a payment on an approved invoice, all of it unless told otherwise."""
         invoice = self._invoice(id, "AUTHORISED")
-        pay(invoice, Decimal(amount) if amount else invoice["AmountDue"], self.now())
+        pay(invoice, amount_of(amount) if amount else invoice["AmountDue"], self.now())
         return self._change("Invoice", id)
 
     async def void_invoice(self, id: str) -> dict[str, Any]:  # noqa: A002
@@ -341,11 +341,10 @@ class Xero(Tool):
         }
 
     def _invoice(self, record_id: str, *statuses: str) -> dict[str, Any]:
-        record = self._first.invoices.get(record_id)
-        if record is None or record.data["Status"] not in statuses:
-            state = record.data["Status"] if record else "missing"
-            raise LookupError(f"invoice {record_id} is {state}, not {' or '.join(statuses)}")
-        return record.data
+        invoice = self._first.invoices[record_id].data
+        if invoice["Status"] not in statuses:
+            raise LookupError(f"invoice {record_id} is {invoice['Status']}, not {' or '.join(statuses)}")
+        return invoice
 
     def _change(self, kind: str, record_id: str, **values: Any) -> dict[str, Any]:
         record = self._of(self._first, kind)[record_id]

@@ -265,8 +265,21 @@ def read_ms_date(text: str) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(text[6 : text.index("+")]))
 
 
+def amount_of(typed: str) -> Decimal:
+    """Read an amount as a person types it. Raises ValueError."""
+    try:
+        amount = Decimal(typed)
+    except ArithmeticError:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise ValueError(f"{typed!r} is no amount; one is typed like 40.00")
+    return amount
+
+
 def pay(invoice: dict[str, Any], amount: Decimal, now: datetime) -> None:
-    """Book a payment; what is due falls, and at nothing the invoice is paid."""
+    """Book a payment; what is due falls, and at nothing the invoice is paid. Raises ValueError for more than that."""
+    if not 0 < amount <= invoice["AmountDue"]:
+        raise ValueError(f"a payment is more than nothing and at most what is due, {invoice['AmountDue']}, not {amount}")
     invoice["Payments"].append({"PaymentID": str(uuid4()), "Date": ms_date(now), "Amount": amount, "HasAccount": False})
     invoice["AmountPaid"] += amount
     invoice["AmountDue"] -= amount

@@ -25,6 +25,8 @@ from lifecyclehub.sandbox.zendesk_records import (
     not_found,
 )
 
+_DIGITS = 18
+
 
 class Desk(Tool):
     """A helpdesk account `northwind` with two agents; the OAuth client acts as one of them."""
@@ -131,7 +133,7 @@ class Desk(Tool):
 
     async def restore_ticket(self, ticket: str) -> Shown:
         """An agent takes a ticket back out of the deleted ones."""
-        found = self.records.tickets.get(int(ticket))
+        found = self.records.tickets.get(number_of(ticket))
         if found is None or not found.deleted:
             raise not_found()
         found.deleted = False
@@ -142,7 +144,7 @@ class Desk(Tool):
 
     async def rename_user(self, user: str, name: str) -> Shown:
         """An agent corrects a requester's name."""
-        found = self.records.users[int(user)]
+        found = self.records.users[number_of(user)]
         before, found.name = found.name, name
         self.touch(found)
         self.say("changed", found, by="person", field="name", value=name)
@@ -254,7 +256,7 @@ class Desk(Tool):
         return made
 
     def _open_to_people(self, ticket: str) -> Ticket:
-        found = self.records.tickets.get(int(ticket))
+        found = self.records.tickets.get(number_of(ticket))
         if found is None or found.deleted:
             raise not_found()
         self.refuse_closed(found)
@@ -272,6 +274,13 @@ class Desk(Tool):
     def ring_for(self, record: Record, actor_id: int, *events: tuple[str, Shown]) -> None:
         kind = type(record).__name__.lower()
         self.ring(*self.door.hooks(kind, self.shown(record), actor_id, events))
+
+
+def number_of(typed: str) -> int:
+    """Read an id. Raises KeyError for what is none: there is no such record."""
+    if not typed.isdecimal() or len(typed) > _DIGITS:
+        raise KeyError(typed)
+    return int(typed)
 
 
 def comment_event(comment: Comment) -> Shown:
