@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,6 +47,31 @@ def test_the_doctor_finds_nothing_in_a_new_home_and_something_in_a_copy(
     assert '"check": "home"' in said
     for command in ("check", "status"):
         assert "a copy that nobody confirmed" in run(capsys, copy, command)[1]
+
+
+def test_nobody_else_may_read_the_database_and_what_sqlite_keeps_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    before = os.umask(0o022)
+    try:
+        assert run(capsys, home, "init")[0] == 0
+    finally:
+        os.umask(before)
+    file = home / "hub.sqlite3"
+    with closing(sqlite3.connect(file)) as held:
+        held.execute("PRAGMA journal_mode=WAL")
+        held.execute("UPDATE installation SET configured = configured + 1")
+        held.commit()
+        modes = {one.name: oct(one.stat().st_mode & 0o777) for one in home.glob("hub.sqlite3*")}
+    assert modes == dict.fromkeys(("hub.sqlite3", "hub.sqlite3-wal", "hub.sqlite3-shm"), "0o600")
+
+    file.chmod(0o644)
+    code, said = run(capsys, home, "doctor")
+    assert code == 1
+    assert "others on this machine may read it (mode 644)" in said
+    assert run(capsys, home, "init")[0] == 0
+    assert run(capsys, home, "doctor")[0] == 0
 
 
 def test_a_copy_is_confirmed_beside_others_or_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.insight.clocks import IMPORT
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
+from lifecyclehub.store.database import BESIDE, keep_private
 
 _PAGES: Final = 1_000  # at a time, so that the hub can write in between
 _effect, _cursor = tables.effect, tables.cursor
@@ -50,11 +51,11 @@ def put_back(settings: Settings, file: Path) -> None:
             with closing(sqlite3.connect(place)) as old:
                 old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             place.replace(aside)
-        for rest in ("-wal", "-shm"):
+        for rest in BESIDE:
             place.with_name(place.name + rest).unlink(missing_ok=True)
+        keep_private(settings.database)
         with closing(_read_only(file)) as backup, closing(sqlite3.connect(place)) as new:
             backup.backup(new)
-        place.chmod(0o600)
     finally:
         locks.leave()
 

@@ -152,7 +152,7 @@ def examine(engine: Engine, settings: Settings, now: datetime) -> list[Wrong]:
         for check in _CHECKS:
             found += _ask(conn, check, now)
         found += [*_secrets(conn, settings), *_host(conn, settings)]
-    return [*found, *_room(settings)]
+    return [*found, *_readers(settings), *_room(settings)]
 
 
 def _ask(conn: Connection, check: _Check, now: datetime) -> Iterator[Wrong]:
@@ -217,6 +217,13 @@ def _host(conn: Connection, settings: Settings) -> Iterator[Wrong]:
     if not is_confirmed(conn, host_fingerprint(settings)):
         mend = "If no other hub works for this business any more, or this one shall work beside it: lifecyclehub confirm"
         yield Wrong("home", "this home is a copy that nobody confirmed: it sends nothing.", str(settings.home), mend)
+
+
+def _readers(settings: Settings) -> Iterator[Wrong]:
+    file = make_url(settings.database).database
+    if settings.database.startswith("sqlite") and file and (mode := Path(file).stat().st_mode) & 0o077:
+        mend = f"Run: lifecyclehub init, or chmod 600 {file}"
+        yield Wrong("database file", f"others on this machine may read it (mode {mode & 0o777:o}).", file, mend)
 
 
 def _room(settings: Settings) -> Iterator[Wrong]:

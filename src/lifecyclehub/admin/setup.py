@@ -15,7 +15,7 @@ from lifecyclehub.ports import Clock, Ids, Randomness, SystemClock, SystemRandom
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
-from lifecyclehub.store.database import open_engine
+from lifecyclehub.store.database import keep_private, open_engine
 from lifecyclehub.store.upsert import insert_all
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.vault import KEY_VARIABLE
@@ -46,6 +46,7 @@ def init_home(settings: Settings, *, clock: Clock | None = None, randomness: Ran
     Vault.open(settings.home, settings.env)
     files = tuple(copy_shipped(settings.mappings))
     engine = open_engine(settings.database)
+    keep_private(settings.database)
     try:
         upgrade(engine)
         with engine.begin() as conn:

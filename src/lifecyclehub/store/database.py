@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,23 @@ from lifecyclehub.errors import ConfigurationError
 SQLITE = "sqlite+pysqlite"
 POSTGRES = "postgresql+psycopg"
 SCHEMA_REVISION = "0001"
+BESIDE = ("-wal", "-shm")
 
 
 def sqlite_url(home: Path) -> str:
     """Give the URL of the embedded store in a home."""
     return f"{SQLITE}:///{home / 'hub.sqlite3'}"
+
+
+def keep_private(url: str) -> None:
+    """Let only its owner read an embedded database, which is made where there is none; a server's is left alone."""
+    file = make_url(url).database
+    if not url.startswith("sqlite") or not file or file == ":memory:":
+        return
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
+    for name in (file, *(file + rest for rest in BESIDE)):  # SQLite makes what stands beside it with the mode of the file
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).chmod(0o600)
 
 
 def open_engine(url: str) -> Engine:
