@@ -14,6 +14,7 @@ import httpx
 from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, TryAgain
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.ports import Clock, Randomness
+from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.vendor.breakers import Breakers, KeptBreakers
 from lifecyclehub.vendor.exchange import Exchange, on_the_wire
 from lifecyclehub.vendor.grants import Grants, GrantStore
@@ -113,6 +114,8 @@ class Client:
                 return await waiting
         except TimeoutError:
             raise TryAgain("the access was not renewed in time", sent=False) from None
+        except (StoreBusy, StoreClosed):
+            raise TryAgain("the credentials could not be read or kept: the database is busy", sent=False) from None
 
     async def _once(self, target: Target, request: Request, credentials: Mapping[str, str], deadline: float, wire: Wire) -> Reply:
         account = {target.about.account_header: target.account} if target.about.account_header and target.account else {}
@@ -130,14 +133,17 @@ class Client:
         return outcome
 
     async def _token_reply(self, target: Target, request: Request, credentials: Mapping[str, str]) -> Reply:
-        """Send a token request. A lost answer is `TryAgain` with nothing sent: the call itself never was."""
+        """Send a token request. Raises `TryAgain`, whose `sent` is about this request, not about the call that needs it."""
         rendered = on_the_wire(target.base(request.host), request, credentials)
         deadline = self.clock.monotonic() + DEFAULT_TIMEOUT_S
         outcome = await self._exchange.run(
             self._transport(target), rendered, deadline=deadline, size_cap=TOKEN_REPLY_CAP, wire=Wire()
         )
         if isinstance(outcome, TryAgain):
-            raise TryAgain(f"renewing the access: {outcome.reason}", sent=False)
+            raise TryAgain(f"renewing the access: {outcome.reason}", sent=outcome.sent)
+        if outcome.status == 429:
+            after = retry_after(outcome, self.clock.now())
+            raise TryAgain("renewing the access: there were too many requests (status 429)", after=after, sent=False)
         return outcome
 
     def _transport(self, target: Target) -> httpx.AsyncBaseTransport:

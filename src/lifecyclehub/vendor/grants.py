@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ HELD_S: Final = 0.5
 """How long to wait before looking again whether another process has renewed them."""
 
 _EXCHANGED: Final = frozenset({"client_credentials", "refresh"})
+_FITS_IN_A_HEADER: Final = re.compile(r"[!-~]+")  # RFC 6750, 2.1 allows still less
 # RFC 6749, 5.2: the only words of a refusal that are repeated, as a vendor may echo what we sent.
 _OAUTH_ERRORS: Final = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
@@ -62,7 +64,7 @@ class GrantStore(Protocol):
 
 
 Exchanger = Callable[[Target, Request, Mapping[str, str]], Awaitable[Reply]]
-"""Sends a token request; raises `TryAgain`."""
+"""Sends a token request; raises `TryAgain`, whose `sent` tells whether the vendor may have taken that request."""
 
 
 class Grants:
@@ -75,9 +77,11 @@ class Grants:
         self._renewing: dict[str, asyncio.Task[Tokens]] = {}
 
     def forget(self, grant_id: str) -> None:
-        """Look into the store again at the next call: an admin gave new credentials."""
+        """Look into the store again at the next call: an admin may have given new credentials.
+
+        Tokens that could not be kept yet stay: they are the only ones that serve, unless others stand in the store by now.
+        """
         self._known.pop(grant_id, None)
-        self._unkept.pop(grant_id, None)
 
     async def credentials(self, target: Target) -> tuple[dict[str, str], SecretStr | None]:
         """Give the headers of a call, and the access token in them where one can be renewed.
@@ -122,8 +126,9 @@ class Grants:
         return await self._reread(grant_id)
 
     async def _reread(self, grant_id: str) -> Tokens:
-        unkept = self._unkept.get(grant_id)
-        tokens = unkept[0] if unkept is not None else await self._store.load(grant_id)
+        if (unkept := self._unkept.get(grant_id)) is not None:
+            return await self._keep(grant_id, *unkept)
+        tokens = await self._store.load(grant_id)
         self._known[grant_id] = (self._clock.monotonic(), tokens)
         return tokens
 
@@ -179,24 +184,29 @@ class Grants:
         try:
             return await self._refresh(target, stored)
         except _Rejected as rejection:
-            stored = await self._store.load(target.grant)
+            begun, stored = stored.refreshing_since, await self._store.load(target.grant)
             if _refresh_token(stored) == rejection.sent:
-                raise _reauthorize(target, _why(rejection, stored)) from None
+                raise _reauthorize(target, _why(rejection, begun)) from None
         try:  # somebody else rotated the token meanwhile
             return stored if self._is_fresh(stored) else await self._refresh(target, stored)
         except _Rejected as rejection:
-            raise _reauthorize(target, _why(rejection, stored)) from None
+            raise _reauthorize(target, _why(rejection, stored.refreshing_since)) from None
 
-    async def _refresh(self, target: Target, tokens: Tokens) -> Tokens:
-        auth = target.auth
+    async def _refresh(self, target: Target, before: Tokens) -> Tokens:
+        auth, tokens = target.auth, before
         if auth.kind == "refresh" and auth.rotates:
-            noted = replace(tokens, refreshing_since=tokens.refreshing_since or self._clock.now())
-            if not await self._store.save(target.grant, noted, tokens):
+            tokens = replace(before, refreshing_since=before.refreshing_since or self._clock.now())
+            if not await self._store.save(target.grant, tokens, before):
                 raise TryAgain("the credentials were replaced just now", sent=False)
-            tokens = noted
         request, headers = _token_request(target, tokens)
-        reply = await self._exchange(target, request, headers)
-        answer = _answer(reply, target, _refresh_token(tokens))
+        try:
+            answer = _answer(await self._exchange(target, request, headers), target, _refresh_token(tokens))
+        except (_Rejected, TryAgain) as fault:
+            if tokens is not before and not (isinstance(fault, TryAgain) and fault.sent):
+                await self._store.save(target.grant, before, tokens)  # no answer to this one was lost
+            if isinstance(fault, TryAgain):
+                raise TryAgain(fault.reason, after=fault.after, sent=False) from None  # the call itself never was
+            raise
         lifetime = _seconds(answer.get("expires_in"), auth.lifetime_s)
         secrets = dict(tokens.secrets)
         if auth.kind == "refresh" and isinstance(rotated := answer.get("refresh_token"), str) and rotated:
@@ -221,10 +231,11 @@ def _refresh_token(tokens: Tokens) -> SecretStr | None:
     return tokens.secrets.get("refresh_token")
 
 
-def _why(rejection: _Rejected, stored: Tokens) -> str:
-    if stored.refreshing_since is not None and rejection.word == "invalid_grant":
+def _why(rejection: _Rejected, begun: datetime | None) -> str:
+    """Say why the access cannot be renewed; `begun`: when an earlier refresh began whose answer never came."""
+    if begun is not None and rejection.word == "invalid_grant":
         return (
-            f"the answer to a refresh begun at {stored.refreshing_since:%Y-%m-%d %H:%M:%S} UTC was lost, "
+            f"the answer to a refresh begun at {begun:%Y-%m-%d %H:%M:%S} UTC was lost, "
             "and the vendor takes each refresh token only once"
         )
     return f"the vendor refused to renew the access ({rejection.word})"
@@ -278,8 +289,8 @@ def _token_request(target: Target, tokens: Tokens) -> tuple[Request, dict[str, s
 
 def _answer(reply: Reply, target: Target, sent: SecretStr | None) -> dict[str, Any]:
     """Read the token endpoint's answer without ever repeating it: it holds secrets."""
-    if reply.status in (408, 425, 429) or reply.status >= 500 or 300 <= reply.status < 400:
-        raise TryAgain(f"{target.about.name} could not renew the access now (status {reply.status})", sent=False)
+    if reply.status in (408, 425) or reply.status >= 500 or 300 <= reply.status < 400:
+        raise TryAgain(f"{target.about.name} could not renew the access now (status {reply.status})")
     try:
         body = reply.json()
     except NotOurJson:
@@ -287,9 +298,10 @@ def _answer(reply: Reply, target: Target, sent: SecretStr | None) -> dict[str, A
     if reply.status >= 400:
         word = body.get("error") if isinstance(body, dict) else None
         raise _Rejected(word if isinstance(word, str) and word in _OAUTH_ERRORS else f"status {reply.status}", sent)
-    if not isinstance(body, dict) or not isinstance(body.get("access_token"), str) or not body["access_token"]:
-        raise TryAgain(f"{target.about.name} answered a token request with something else", sent=False)
-    return body
+    access = body.get("access_token") if isinstance(body, dict) else None
+    if not isinstance(access, str) or not _FITS_IN_A_HEADER.fullmatch(access):
+        raise TryAgain(f"{target.about.name} answered a token request with something else")
+    return dict(body)
 
 
 def _seconds(value: Any, default: int) -> float:
