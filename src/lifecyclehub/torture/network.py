@@ -120,12 +120,16 @@ class Network(httpx.AsyncBaseTransport):
                 return
             if kind in ("no answer, not done", "no answer, done", "late"):
                 return
+            world.outside(back, lambda: come_back(said))
+
+        def come_back(said: Said) -> None:
+            """Bring the answer; only from then on the hub knows that the tool wants quiet."""
             after = said.headers.get("retry-after")
             if process is not None and after is not None:
                 wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
                 whole = int(wanted) if after.isdigit() else int(wanted) - 1  # a date has whole seconds
-                self._quiet[process.name, vendor.name] = world.loop.time() + back + whole
-            world.outside(back, lambda: _give(answer, said, reset=kind in ("reset before", "reset, done")))
+                self._quiet[process.name, vendor.name] = world.loop.time() + whole
+            _give(answer, said, reset=kind in ("reset before", "reset, done"))
 
         world.outside(there, arrive)
 
