@@ -291,5 +291,5 @@ async def test_what_was_won_before_go_live_stays_history(tmp_path: Path) -> None
         kind = Sundial.about.kinds[0]
         await world.hub.sweeper.sweep(connection, kind, "full")
         await world.quiet()
-        assert world.notices() == [("l1", "processed", None)]
+        assert set(world.notices()) == {("l1", "processed", None)}
         assert vendor.acts == []

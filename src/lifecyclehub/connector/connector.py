@@ -25,7 +25,7 @@ class Call(Protocol):
         """The connection's settings, defaults filled in."""
 
     def now(self) -> datetime:
-        """The time, aware UTC."""
+        """The time, aware UTC; in a first sweep the moment from which on changes count."""
 
     async def send(self, request: Request) -> Reply:
         """Send one request. Any status comes back as a reply but these, which are raised for every vendor alike.
@@ -67,7 +67,7 @@ class Connector(ABC):
 
     @abstractmethod
     def sweep(self, call: Call, kind: str, cursor: str | None, *, full: bool) -> AsyncIterator[Page]:
-        """Look for records of `kind` that changed since `cursor` (None: from now on, or everything when `full`).
+        """Look for records of `kind` that changed since `cursor` (None: since `call.now()`, or everything when `full`).
 
         A tool's people (a kind that fills `teammate`) are given all at the first look: who works there is no news.
         """

@@ -56,9 +56,9 @@ async def look_for_missing(tools: Tools, connection: Row, kind: Kind, began: dat
 
 
 def missing(conn: Connection, connection: str, kind: str, began: datetime, last: Sequence[str]) -> tuple[list[str], int]:
-    """Give the records that a whole pass did not list though they were alive when it began, and how many were known alive.
+    """Give the records that a whole pass did not list though they were alive when it began, and how many are known alive.
 
-    Those that wait for a person already are left out.
+    Those that wait for a person already are left out. What was looked at since the pass began is alive as well.
     """
     link, listed, notice = tables.link, tables.listed, tables.notice
     alive = (
@@ -66,8 +66,9 @@ def missing(conn: Connection, connection: str, kind: str, began: datetime, last:
         link.c.kind == kind,
         link.c.deleted_at.is_(None),
         link.c.merged_into.is_(None),
-        link.c.fetched_at < began,
+        link.c.fetched_at.is_not(None),
     )
+    before = link.c.fetched_at < began
     seen = exists().where(listed.c.connection == connection, listed.c.kind == kind, listed.c.record_id == link.c.record_id)
     waits = exists().where(
         notice.c.connection == connection,
@@ -76,7 +77,7 @@ def missing(conn: Connection, connection: str, kind: str, began: datetime, last:
         notice.c.state.in_(_WAITING),
     )
     on_last = set(last)
-    found = conn.execute(select(link.c.record_id).where(*alive, ~seen, ~waits).order_by(link.c.record_id)).scalars()
+    found = conn.execute(select(link.c.record_id).where(*alive, before, ~seen, ~waits).order_by(link.c.record_id)).scalars()
     known = int(conn.execute(select(func.count()).select_from(link).where(*alive)).scalar_one())
     return [one for one in found if one not in on_last], known
 

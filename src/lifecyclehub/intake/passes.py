@@ -77,9 +77,13 @@ def _is(place: Place) -> tuple[Any, ...]:
 
 
 def _take(conn: Connection, item: Take) -> Row | None:
-    """Take a sweep that nobody holds; gives its row as it was left, None when another worker is at it."""
+    """Take a sweep that nobody else holds; gives its row as it was left, None when another worker is at it.
+
+    What this worker holds itself it could not let go of: the database was busy.
+    """
     insert_new(conn, _cursor, [item.place._asdict()])
-    free = or_(_cursor.c.holder.is_(None), _cursor.c.held_until.is_(None), _cursor.c.held_until < item.now)
+    mine = or_(_cursor.c.holder.is_(None), _cursor.c.holder == item.holder)
+    free = or_(mine, _cursor.c.held_until.is_(None), _cursor.c.held_until < item.now)
     taken = conn.execute(
         update(_cursor)
         .where(*_is(item.place), free)

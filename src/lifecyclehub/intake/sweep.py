@@ -33,6 +33,7 @@ from lifecyclehub.store.things import Row
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.retry import next_try
+from lifecyclehub.vendor.target import DEFAULT_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
@@ -114,20 +115,22 @@ class Sweeper:
         known = self._directory().connections.get(connection)
         return self.flow.stopping or known is None or known["state"] != "active"
 
-    async def sweep(self, connection: Row, kind: Kind, way: str = CHANGES) -> int:
-        """Go on with a pass, or begin one, and give how many notices came of it. Failures wait for the next time."""
-        place = Place(connection["id"], kind.id, way)
-        target = await self._tools.targets(connection["id"])
-        hold = timedelta(seconds=(PAGES_S + 1) * target.timeout_s)
-        now = self._tools.clock.now()
+    async def sweep(self, connection: Row, kind: Kind, way: str = CHANGES) -> None:
+        """Go on with a pass, or begin one. Failures wait for the next time, and say why."""
+        try:
+            await self._sweep(connection, kind, Place(connection["id"], kind.id, way))
+        except (StoreBusy, StoreClosed):
+            return  # what was kept is kept; the next tick goes on with it
+
+    async def _sweep(self, connection: Row, kind: Kind, place: Place) -> None:
+        hold, now = await self._hold(connection["id"]), self._tools.clock.now()
         row = await self._tools.store.run(take, Take(place, self._tools.holder, now, now + hold))
         if row is None:
-            return 0
-        one = _Pass(self._tools, self._intake, self.budget, self._stops, connection, kind, place, row, hold)
+            return
         try:
-            await one.run()
+            await _Pass(self._tools, self._intake, self.budget, self._stops, connection, kind, place, row, hold).run()
         except (StoreBusy, StoreClosed):
-            return one.found  # its hold runs out
+            raise
         except _Ends as end:
             await self._stop(place, end.reason, end.not_before)
         except NeedsReauthorization as error:
@@ -138,7 +141,14 @@ class Sweeper:
         except Exception as error:
             logger.exception("sweeping %s of %s failed", kind.id, connection["id"])
             await self._fail(place, row, error)
-        return one.found
+
+    async def _hold(self, connection: str) -> timedelta:
+        """Give for how long a pass is taken: a page's time and a while. What is wrong here the pass meets again."""
+        try:
+            timeout_s = (await self._tools.targets(connection)).timeout_s
+        except Exception:  # noqa: BLE001
+            timeout_s = DEFAULT_TIMEOUT_S
+        return timedelta(seconds=(PAGES_S + 1) * timeout_s)
 
     async def _fail(self, place: Place, row: Row, error: Exception) -> None:
         now = self._tools.clock.now()
@@ -164,7 +174,6 @@ class _Pass:
     place: Place
     row: Row
     hold: timedelta
-    found: int = 0
 
     def __post_init__(self) -> None:
         self._value: str | None = self.row["value"]
@@ -174,7 +183,9 @@ class _Pass:
         connector = self.tools.registry.get(self.connection["connector"])
         target = await self.tools.targets(self.connection["id"])
         page_s = PAGES_S * target.timeout_s
-        call = HubCall(self.tools.client, target, errand_s=page_s)
+        # A first look begins where the connection did: whatever kept it from being made until now, or broke it off.
+        first = self._value is None and self.place.way == CHANGES
+        call = HubCall(self.tools.client, target, errand_s=page_s, since=self.connection["created_at"] if first else None)
         self._check(connector)
         pages = connector.sweep(call, self.kind.id, self._value, full=self.place.way != CHANGES)
         before: Page | None = None
@@ -235,7 +246,6 @@ class _Pass:
                 last=page.last,
             ),
         )
-        self.found += len(wanted)
         if not mine:
             raise _Ends(None)  # another worker went on with it
 

@@ -24,9 +24,12 @@ class HubCall:
     Reads (GET) that fail for a passing reason are tried up to three times within seconds; nothing else is repeated.
     """
 
-    def __init__(self, client: Client, target: Target, *, errand_s: float | None = None) -> None:
-        """`errand_s`: seconds for the whole errand, None for twice the connection's time for one request."""
-        self._client, self._target = client, target
+    def __init__(self, client: Client, target: Target, *, errand_s: float | None = None, since: datetime | None = None) -> None:
+        """`errand_s`: seconds for the whole errand, None for twice the connection's time for one request.
+
+        `since`: the moment that counts as now for whoever asks; a first sweep begins there, however late it comes about.
+        """
+        self._client, self._target, self._since = client, target, since
         self.deadline = client.clock.monotonic() + (errand_s if errand_s is not None else 2 * target.timeout_s)
 
     @property
@@ -40,8 +43,8 @@ class HubCall:
         return self._target.settings
 
     def now(self) -> datetime:
-        """The time, aware UTC."""
-        return self._client.clock.now()
+        """The time, aware UTC; in a first sweep the moment from which on changes count."""
+        return self._since or self._client.clock.now()
 
     async def send(self, request: Request) -> Reply:
         """Send one request. Raises as `Client.send`."""
@@ -60,7 +63,7 @@ class HubCall:
         return await self._client.send(self._target, request, deadline_monotonic=self.deadline)
 
     def _may_pass(self, reply: Reply) -> bool:
-        return reply.status in _PASSING and (retry_after(reply, self.now()) or 0.0) <= LONGEST_SHORT_WAIT_S
+        return reply.status in _PASSING and (retry_after(reply, self._client.clock.now()) or 0.0) <= LONGEST_SHORT_WAIT_S
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         wish = 0.0

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lifecyclehub.admin.connections import pause_connection, resume_connection
 from lifecyclehub.connector import Call, Page
+from lifecyclehub.intake.missing import is_mass, missing
 from lifecyclehub.intake.passes import Came, Place, Take, came_to, read_passes, take
 from lifecyclehub.messages import Notice
 from lifecyclehub.store import tables as t
@@ -54,87 +53,7 @@ async def test_a_known_record_in_the_overlap_is_not_looked_at_again(tmp_path: Pa
         assert w.rows("SELECT status FROM deal") == [{"status": "won"}]
 
 
-async def test_a_pass_goes_on_where_it_was_over_failure_restart_and_edited_rules(tmp_path: Path, database_url: str) -> None:
-    async with drawers(tmp_path, database_url) as (w, vendor):
-        w.clock.at += 61
-        for one in "abcdef":
-            vendor.card(one)
-        vendor.breaks.add(("cards", "d"))
-        await w.pass_time(0)
-        assert known(w) == ["a", "b", "c", "d"]
-        row = place(w)
-        assert row["began_at"] is not None
-        assert "status 400" in row["reason"]
-        await w.restart()
-        (w.settings.mappings / "drawer" / "card.toml").write_text(Drawer.mappings["card.toml"] + "\nwaiting = 'open'\n")
-        await w.hub.reconfigure()
-        lists = vendor.asked["list cards"]
-        await w.pass_time(10)
-        assert known(w) == ["a", "b", "c", "d", "e", "f"]
-        assert vendor.asked["list cards"] == lists + 1, "only the page that was missing is listed"
-        assert place(w)["reason"] is None
-
-
-async def test_a_failing_sweep_says_why_and_is_tried_again_later_and_later(tmp_path: Path) -> None:
-    async with drawers(tmp_path) as (w, vendor):
-        vendor.failing = [400] * 100
-        w.clock.at += 61
-        tried = []
-        for _ in range(200):
-            before = vendor.asked["list cards"]
-            await w.pass_time(1)
-            tried += [w.clock.at] if vendor.asked["list cards"] > before else []
-        waits = [round(later - sooner) for sooner, later in pairwise(tried)]
-        assert waits == sorted(waits)
-        assert waits[0] <= 2
-        assert waits[-1] >= 25
-        row = place(w)
-        assert "status 400" in row["reason"]
-        assert row["failures"] == len(tried)
-        vendor.failing = []
-        vendor.card("a")
-        await w.pass_time(700)
-        assert known(w) == ["a"]
-        assert (place(w)["reason"], place(w)["failures"]) == (None, 0)
-
-
-async def test_a_refused_sweep_pauses_its_connection_and_nothing_else(tmp_path: Path) -> None:
-    async with drawers(tmp_path, None, "bad", "good") as (w, vendor):
-        vendor.refusing = {"bad"}
-        vendor.card("a")
-        await w.pass_time(61)
-        states = {row["name"]: row["state"] for row in w.rows("SELECT name, state FROM connection")}
-        assert states == {"bad": "paused", "good": "active"}
-        assert known(w) == ["a"]
-
-
 # --- every night in full ----------------------------------------------------------------------------------------------
-
-
-async def test_a_pass_stops_at_its_page_when_a_person_pauses_the_connection_and_goes_on_when_it_is_resumed(
-    tmp_path: Path,
-) -> None:
-    async with drawers(tmp_path) as (w, vendor):
-        w.clock.at += 61
-        for one in "abcdef":
-            vendor.card(one)
-        vendor.hangs["one"] = asyncio.Event()
-        lists = vendor.asked["list cards"]
-        await w.hub.sweeper.tick()
-        await until(lambda: vendor.asked["list cards"] > lists)
-        connection = next(iter(w.hub.directory.connections.values()))
-        await pause_connection(w.hub, connection)
-        await w.hub.look_for_changes()
-        vendor.hangs.pop("one").set()
-        await w.quiet()
-        assert vendor.asked["list cards"] == lists + 1, "the page that was asked for already"
-        assert vendor.asked["list boxes"] == 0
-        assert known(w) == []
-
-        await resume_connection(w.hub, connection)
-        await w.hub.look_for_changes()
-        await w.pass_time(1)
-        assert known(w) == ["a", "b", "c", "d", "e", "f"]
 
 
 async def test_the_night_finds_what_changed_long_before_the_last_sweep(tmp_path: Path) -> None:
@@ -220,6 +139,20 @@ async def test_a_mass_disappearance_is_held_until_a_person_has_looked(tmp_path: 
         await night(w)
         assert w.rows("SELECT id FROM delivery WHERE state = 'parked'") == [], "they are listed again"
         assert gone(w) == []
+
+
+async def test_what_was_just_looked_at_counts_among_those_of_which_some_disappeared(tmp_path: Path, database_url: str) -> None:
+    async with drawers(tmp_path, database_url) as (w, vendor):
+        for one in ("a", "b", "c", "d"):
+            vendor.box(one)
+        await w.pass_time(61)
+        began = w.clock.now() + timedelta(seconds=61)
+        vendor.box("d")
+        await w.pass_time(61)  # as the pass itself looks at what it lists, sooner or later than its last page
+        (connection,) = w.hub.directory.connections
+        gone_now, known_alive = await w.hub.store.read(missing, connection, BOX, began, ("d",))
+        assert (gone_now, known_alive) == (["a", "b", "c"], 4)
+        assert not is_mass(len(gone_now), known_alive)
 
 
 async def test_a_person_who_has_looked_lets_each_of_them_be_looked_at(tmp_path: Path) -> None:
