@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -51,6 +51,7 @@ _NEWEST_FACT = Query(
     tables.engagement.c.client,
 )
 _SCOPED = ("fixed",)
+_TICK = timedelta(microseconds=1)
 
 
 class SettleAndDecide:
@@ -176,6 +177,12 @@ def _known_since(conn: Connection, clients: Collection[str]) -> dict[str, dateti
     return {row["client"]: row["at"] for row in _NEWEST_FACT.each(conn, clients)}
 
 
+def _since(client: Row, known: Mapping[str, datetime], now: datetime) -> datetime:
+    """Give the time of a new standing: later than the one before, also when our clock was put back meanwhile."""
+    before: datetime | None = client["standing_since"]
+    return known.get(client["id"], now) if before is None else max(now, before + _TICK)
+
+
 def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
     """Bring the standing of clients up to date; give those whose standing changed."""
     engagements: dict[str, list[dict[str, Any]]] = {}
@@ -187,7 +194,7 @@ def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Co
     for client in found:
         derived = rules.handoffs.lifecycle.standing(standing_facts(rules, client, engagements.get(client["id"], []), now))
         if isinstance(derived, Derived) and (derived.value != client["standing"] or client["standing_since"] is None):
-            values.append({"which": client["id"], "new_standing": derived.value, "since": known.get(client["id"], now)})
+            values.append({"which": client["id"], "new_standing": derived.value, "since": _since(client, known, now)})
     if values:
         _STANDING.run(conn, values)
     return {value["which"] for value in values}

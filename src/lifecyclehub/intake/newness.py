@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from lifecyclehub.intake.observation import Observation
@@ -15,25 +15,27 @@ def _version_key(version: str) -> tuple[int, int, str]:
     return (1, int(version), "") if version.isascii() and version.isdigit() else (0, 0, version)
 
 
-def age(seen: Observation, link: Row | None) -> Age:
+def age(seen: Observation, link: Row | None, now: datetime) -> Age:
     """Tell whether an observation is newer than what the link holds.
 
     By vendor version, or by modification time within the clock's resolution, where the kind has one. What they leave
-    open is decided by when our fetch began; a payload that ties is fetched again.
+    open is decided by when our fetch began; a payload that ties is fetched again. A look that seems to have begun after
+    `now` says nothing: our clock was put back since.
     """
     if link is None or link["fetched_at"] is None:
         return "newer"
     ended = link["deleted_at"] is not None or link["merged_into"] is not None
     if ended and not seen.fetched:
         return "tie"  # a delete beats a late update: only a fresh look brings a record back
-    if ended and seen.seen_at < link["fetched_at"]:
+    before = seen.seen_at < link["fetched_at"] <= now
+    if ended and before:
         return "older"  # it was looked at before the look that found it gone, or merged into another one
     by_vendor = _by_vendor(seen, link)
     if by_vendor != "tie":
         return by_vendor
     if not seen.fetched:
         return "tie"
-    return "newer" if seen.seen_at >= link["fetched_at"] else "older"
+    return "older" if before else "newer"
 
 
 def _by_vendor(seen: Observation, link: Row) -> Age:

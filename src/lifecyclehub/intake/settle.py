@@ -41,12 +41,14 @@ class Settle:
         return batch, results
 
     def _one(self, batch: Batch, matcher: Matcher, seen: Observation) -> Settled:
+        if seen.seen_at > batch.now:
+            return Settled("look again", "clock", "our clock was put back since that look; the record is fetched anew")
         if seen.change == "deleted":
             return self._deleted(batch, seen)
         if seen.change == "merged" and seen.into is not None:
             return self._merged(batch, seen)
         link = dict(batch.links[seen.key]) if seen.key in batch.links else None
-        match age(seen, link):
+        match age(seen, link, batch.now):
             case "older":
                 return Settled("ignored", "older", "a newer state of this record is known already")
             case "tie":
@@ -89,12 +91,17 @@ class Settle:
     def _overtaken(batch: Batch, other: Observation) -> bool:
         """Tell whether a company or contact that is nobody's was seen later: it is needed now, with its newest values."""
         link = batch.links.get(other.key)
-        return other.fills in ("client", "contact") and link is not None and link["thing"] is None and age(other, link) != "newer"
+        return (
+            other.fills in ("client", "contact")
+            and link is not None
+            and link["thing"] is None
+            and age(other, link, batch.now) != "newer"
+        )
 
     def _related(self, batch: Batch, matcher: Matcher, other: Observation) -> None:
         """Take over a record that came along; its own notices have nothing to do with this."""
         link = dict(batch.links[other.key]) if other.key in batch.links else None
-        if age(other, link) != "newer":
+        if age(other, link, batch.now) != "newer":
             return
         first = link is None or link["thing"] is None
         thing = matcher.related_thing(other, link)
@@ -138,7 +145,7 @@ class Settle:
     def _deleted(self, batch: Batch, seen: Observation) -> Settled:
         """A delete beats a late update: the link becomes a tombstone, which only a fresh look at a living record lifts."""
         link = batch.links.get(seen.key)
-        if link is not None and link["fetched_at"] is not None and link["fetched_at"] > seen.seen_at:
+        if link is not None and link["fetched_at"] is not None and seen.seen_at < link["fetched_at"] <= batch.now:
             return Settled("ignored", "older", "a look that began later found the record alive")
         news = seen.unannounced and link is not None and link["thing"] is not None and link["deleted_at"] is None
         batch.set_link(seen.key, deleted_at=(link or {}).get("deleted_at") or seen.seen_at, fetched_at=seen.seen_at)

@@ -49,6 +49,8 @@ class RateLimits:
             window.moments.append(moment)
         if moment > now:
             await self._clock.sleep(moment - now)
+            if self._quiet_until.get(connection, moment) > moment:  # the vendor wished for longer meanwhile
+                await self.wait(connection, grant, rates, deadline)
 
     def pause(self, connection: str, seconds: float) -> None:
         """Send nothing for this connection for so long: the vendor said that it has had too much."""

@@ -37,6 +37,16 @@ def test_a_later_standing_is_dated_by_when_it_was_derived(story: Story) -> None:
     assert client["standing_since"] == story.clock.now()
 
 
+def test_a_later_standing_began_later_also_when_our_clock_was_put_back(story: Story) -> None:
+    story.see("hubspot", won_deal())
+    story.clock.at -= (story.clock.now() - WON_AT).total_seconds() + 3600
+    story.see("hubspot", won_deal(stage="closedlost"))
+
+    (client,) = story.rows(t.client)
+    assert client["standing"] != "client"
+    assert story.clock.now() < WON_AT < client["standing_since"]
+
+
 def test_a_standing_that_stays_keeps_its_date(story: Story) -> None:
     story.see("hubspot", won_deal())
     story.clock.at += 3600

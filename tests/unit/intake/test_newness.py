@@ -12,6 +12,7 @@ from lifecyclehub.intake.observation import Observation
 
 T = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 S = timedelta(seconds=1)
+NOW = T + 10 * S
 
 
 def seen(order: Any = "none", *, version: str | None = None, changed: datetime | None = None, **more: Any) -> Observation:
@@ -87,4 +88,17 @@ CASES: list[tuple[str, Observation, dict[str, Any] | None, str]] = [
 
 @pytest.mark.parametrize(("what", "now", "link", "wanted"), CASES, ids=[case[0] for case in CASES])
 def test_age(what: str, now: Observation, link: dict[str, Any] | None, wanted: str) -> None:
-    assert age(now, link) == wanted, what
+    assert age(now, link, NOW) == wanted, what
+
+
+AHEAD = T + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "link", [known(fetched=AHEAD), known(fetched=AHEAD, deleted_at=AHEAD), known(fetched=AHEAD, merged_into="2")]
+)
+def test_a_look_in_the_future_is_not_later_than_one_of_now(link: dict[str, Any]) -> None:
+    assert age(seen(), link, T + S) == "newer", "our clock was put back since"
+    assert age(seen("version", version="9"), link | {"version": "9"}, T + S) == "newer"
+    assert age(seen("version", version="8"), link | {"version": "9"}, T + S) == "older", "versions do not care about our clock"
+    assert age(seen(), link, AHEAD) == "older"

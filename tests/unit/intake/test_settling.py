@@ -164,6 +164,35 @@ def test_a_look_that_found_nothing_but_began_before_one_that_found_it_is_older(s
     assert story.rows(t.link)[0]["deleted_at"] is None
 
 
+def test_a_look_with_a_clock_that_was_ahead_does_not_hide_what_is_seen_once_it_is_right(story: Story) -> None:
+    story.clock.at += 3600
+    settle(story, observation(story))
+    story.clock.at -= 3600
+
+    (found,) = settle(story, observation(story, values={"deal.title": "Shop rebuild", "deal.status": "won"}))
+    assert (found.state, story.rows(t.deal)[0]["status"]) == ("processed", "won")
+
+    story.clock.at += 3600
+    settle(story, observation(story))
+    story.clock.at -= 3600
+    (found,) = settle(story, gone(*KEY, story.clock.now(), ()))
+    assert (found.state, found.reason) == ("processed", "deleted")
+
+
+@pytest.mark.parametrize("change", ["changed", "deleted"])
+def test_a_look_during_which_our_clock_was_put_back_is_made_again(story: Story, change: Any) -> None:
+    settle(story, observation(story))
+    story.clock.at += 3600
+    seen = replace(observation(story, values={"deal.title": "Shop rebuild", "deal.status": "won"}), change=change)
+    story.clock.at -= 3600 - 1
+
+    (found,) = settle(story, seen)
+
+    assert found.state == "look again"
+    assert story.rows(t.deal)[0]["status"] == "open"
+    assert story.rows(t.link)[0]["deleted_at"] is None
+
+
 def test_a_merged_record_hands_its_link_to_the_survivor(story: Story) -> None:
     settle(story, observation(story))
     (thing,) = story.rows(t.deal)

@@ -151,3 +151,26 @@ async def test_a_turn_after_the_deadline_is_refused_and_uses_nothing_up() -> Non
     assert (caught.value.sent, caught.value.after) == (False, 10)
     await limits.wait("a", "g", rates, clock.monotonic() + 30)
     assert clock.at == 10
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_a_vendors_quiet_waits_on_when_it_asks_for_more() -> None:
+    clock = MovedClock()
+    limits = RateLimits(clock)
+    sleep = clock.sleep
+
+    async def asked_for_more(seconds: float) -> None:
+        await sleep(seconds)
+        if clock.at in (10, 110):
+            limits.pause("a", 20)
+
+    clock.sleep = asked_for_more  # type: ignore[method-assign]
+    limits.pause("a", 10)
+    await limits.wait("a", "g", (), clock.monotonic() + 100)
+    assert clock.at == 30
+
+    clock.at = 100
+    limits.pause("a", 10)
+    with pytest.raises(TryAgain) as refused:
+        await limits.wait("a", "g", (), clock.monotonic() + 20)
+    assert (clock.at, refused.value.sent, refused.value.after) == (110, False, 20)
