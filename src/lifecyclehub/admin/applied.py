@@ -78,8 +78,7 @@ def read_applied(conn: Connection, registry: Registry, zone: ZoneInfo, known: Ru
     if known is not None and source is kept and known.version == version:
         usable, rules = registry, known
     else:
-        usable = _usable(source, registry)
-        rules = rules_of(source, usable, zone, installation["id"], version if source is kept else None)
+        usable, rules = _usable(source, registry, zone, installation["id"], version if source is kept else None)
     earlier = _earlier(conn, usable, rules)
     if dict(rules.earlier) != earlier:
         rules = replace(rules, earlier=earlier)
@@ -94,13 +93,17 @@ def _content(conn: Connection, version: str) -> Mapping[str, Any]:
     return found
 
 
-def _usable(source: Source, registry: Registry) -> Registry:
+def _usable(source: Source, registry: Registry, zone: ZoneInfo, installation: str, version: str | None) -> tuple[Registry, Rules]:
+    try:
+        return registry, rules_of(source, registry, zone, installation, version)
+    except MappingError:
+        usable = registry
     for name, connector in registry.connectors.items():
         try:
             mapping_of(source, connector)
         except MappingError as error:
-            registry = registry.without(name, f"the applied mappings do not fit it: {error}", _APPLY)
-    return registry
+            usable = usable.without(name, f"the applied mappings do not fit it: {error}", _APPLY)
+    return usable, rules_of(source, usable, zone, installation, version)
 
 
 def _earlier(conn: Connection, registry: Registry, rules: Rules) -> dict[str, Rules | str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sqlalchemy import Connection
 
 from lifecyclehub.admin.applied import InForce, read_applied
 from lifecyclehub.admin.stored import nearest
-from lifecyclehub.configuration import Source, mapping_of, mappings_of, read_mappings, read_source, rules_of
+from lifecyclehub.configuration import Source, mappings_of, read_mappings, read_source, rules_of
 from lifecyclehub.errors import ConfigurationError, MappingError, NotThere
 from lifecyclehub.mapping import Shown
 from lifecyclehub.registry.registry import Registry
@@ -79,29 +78,38 @@ class Waiting:
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-def check_mappings(registry: Registry, settings: Settings, counts: Source | None = None) -> Checked:
+def check_mappings(registry: Registry, settings: Settings, counts: InForce | None = None) -> Checked:
     """Read all files and say what is wrong, at most one thing of each connector and one of the handoffs.
 
-    `counts`: the source that counts; what it knows of connectors that are not installed now is kept.
+    `counts`: what counts now; what that knows of connectors that are not installed now is kept.
     """
-    problems: list[MappingError] = []
+    try:
+        source = read_source(registry, settings.mappings)
+        source = source.joined(counts.source) if counts is not None else source
+        same = counts is not None and counts.registry is registry and counts.source == source
+        rules = counts.rules if counts is not None and same else rules_of(source, registry, settings.zone, "")
+    except MappingError:
+        return Checked(None, tuple(_everything_wrong(registry, settings)))
+    problems = tuple(_strangers({*source.defaults, *registry.connectors}, settings))
+    return Checked(None, problems) if problems else Checked(rules, (), source)
+
+
+def _everything_wrong(registry: Registry, settings: Settings) -> Iterator[MappingError]:
     sound = {}
     for name, connector in registry.connectors.items():
-        one = Registry.of(connector)
         try:
-            read_mappings(one, settings.mappings)
+            read_mappings(Registry.of(connector), settings.mappings)
             sound[name] = connector
         except MappingError as error:
-            problems.append(error)
+            yield error
     known = Registry.of(*sound.values())
     try:
         source = read_source(known, settings.mappings)
-        source = source.joined(counts) if counts is not None and not problems else source
-        rules = rules_of(source, known, settings.zone, "")
+        rules_of(source, known, settings.zone, "")
     except MappingError as error:
-        return Checked(None, (*problems, error))
-    problems += _strangers({*source.defaults, *registry.connectors}, settings)
-    return Checked(None, tuple(problems)) if problems else Checked(rules, (), source)
+        yield error
+    else:
+        yield from _strangers({*source.defaults, *registry.connectors}, settings)
 
 
 def _strangers(readers: set[str], settings: Settings) -> Iterator[MappingError]:
@@ -123,10 +131,10 @@ def _strangers(readers: set[str], settings: Settings) -> Iterator[MappingError]:
 def waiting_edits(conn: Connection, registry: Registry, settings: Settings) -> Waiting:
     """Hold the files against the set that counts. Raises ConfigurationError when none counts yet."""
     in_force = read_applied(conn, registry, settings.zone)
-    checked = check_mappings(registry, settings, in_force.source)
+    checked = check_mappings(registry, settings, in_force)
     if checked.rules is None or checked.source is None:
         return Waiting(in_force, checked, "edited", ())
-    differs = tuple(_differs(in_force.source, checked.source, registry))
+    differs = tuple(_differs(in_force, checked.source, checked.rules))
     return Waiting(in_force, checked, _standing(in_force, checked.rules, differs), differs)
 
 
@@ -138,7 +146,10 @@ def _standing(in_force: InForce, files: Rules, differs: tuple[Differs, ...]) -> 
     return "behind" if files.version == in_force.files_set else "both"
 
 
-def _differs(before: Source, after: Source, registry: Registry) -> Iterator[Differs]:
+def _differs(in_force: InForce, after: Source, rules: Rules) -> Iterator[Differs]:
+    before = in_force.source
+    if before == after:
+        return
     for name in sorted({*before.own, *after.own}):
         if name.partition("/")[0] in (*before.defaults, *after.defaults):
             continue
@@ -146,7 +157,7 @@ def _differs(before: Source, after: Source, registry: Registry) -> Iterator[Diff
         if _read(old) != _read(new):
             found = unified_diff(old.splitlines(), new.splitlines(), "applied", "file", n=1, lineterm="")
             yield Differs(f"mappings/{name}", lines=tuple(list(found)[2:]))
-    was, now = _entries(before, registry), _entries(after, registry)
+    was, now = _entries(in_force.rules), _entries(rules)
     for key in dict.fromkeys((*was, *now)):
         (old_entry, old_file), (new_entry, new_file) = was.get(key, (None, "")), now.get(key, (None, ""))
         if old_entry != new_entry:
@@ -162,15 +173,10 @@ def _read(text: str) -> object:
         return text
 
 
-def _entries(source: Source, registry: Registry) -> dict[tuple[str, str, str], tuple[object, str]]:
+def _entries(rules: Rules) -> dict[tuple[str, str, str], tuple[object, str]]:
     """Give the sum by connector, section and path; a connector whose mappings cannot be read any more has none."""
-    found: dict[tuple[str, str, str], tuple[object, str]] = {}
-    for name, connector in registry.connectors.items():
-        if name in source.defaults:
-            with contextlib.suppress(MappingError):
-                shown = mapping_of(source, connector).show()
-                found |= {(name, one.section, one.path): (one.entry, one.file) for one in shown}
-    return found
+    shown = ((name, one) for name, mappings in rules.mappings.items() for one in mappings.show())
+    return {(name, one.section, one.path): (one.entry, one.file) for name, one in shown}
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, delete, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecyclehub.store import tables
+from lifecyclehub.store.upsert import insert_into
 
 HUB_S: Final = 30.0
 """How long a hub counts as living after it last said so."""
@@ -59,7 +59,7 @@ def hold(conn: Connection, items: Sequence[Hold]) -> list[bool]:
 
 
 def _held(conn: Connection, one: Hold, now: datetime) -> bool:
-    insert: Any = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(_lease)
+    insert: Any = insert_into(_lease, conn.dialect.name)
     row = {"name": one.name, "holder": one.holder, "until": now + timedelta(seconds=one.seconds), "epoch": 1}
     free = (_lease.c.holder == one.holder) | (_lease.c.until <= now)
     taken = insert.values(**row).on_conflict_do_update(

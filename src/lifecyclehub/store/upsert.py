@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecyclehub.store.sql import Insert, Row
 
 _Make = Callable[[Table], Callable[[str, tuple[str, ...]], Any]]
 
 
-def _insert(table: Table, database: str) -> Any:
-    return (sqlite if database == "sqlite" else postgresql).insert(table)
+def insert_into(table: Table, database: str) -> Any:
+    """Give an insert as only this database knows it; the other's driver is not loaded for that."""
+    return import_module(f"sqlalchemy.dialects.{database}").insert(table)
 
 
 def _plain(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
@@ -22,14 +23,14 @@ def _plain(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
 
 
 def _unless_there(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
-    return lambda database, _columns: _insert(table, database).on_conflict_do_nothing()
+    return lambda database, _columns: insert_into(table, database).on_conflict_do_nothing()
 
 
 def _or_change(table: Table) -> Callable[[str, tuple[str, ...]], Any]:
     primary = [column.name for column in table.primary_key.columns]
 
     def make(database: str, columns: tuple[str, ...]) -> Any:
-        insert = _insert(table, database)
+        insert = insert_into(table, database)
         news = {name: insert.excluded[name] for name in columns if name not in primary}
         return insert.on_conflict_do_update(index_elements=primary, set_=news)
 
