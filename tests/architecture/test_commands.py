@@ -19,12 +19,11 @@ from tests.support.home import make_home
 SERVER = ("fastapi", "uvicorn", "starlette", "apscheduler", "alembic", "lifecyclehub.web", "lifecyclehub.sandbox")
 NETWORK = ("httpx", "aiohttp", "tenacity", "lifecyclehub.hub", "lifecyclehub.vendor.client", "lifecyclehub.intake")
 STORE = ("sqlalchemy", "jmespath", "rich", "asyncio", "lifecyclehub.registry")
-OTHER_DATABASE = "sqlalchemy.dialects.postgresql"
 # In one process, one after the other: what a command loads is still there for those after it.
 LIGHT = (
     (("--help", "--version", "connections --help"), (*SERVER, *NETWORK, *STORE)),
     (("tokens list", "deliveries", "effects", "clients", "engagements"), (*SERVER, *NETWORK, "lifecyclehub.registry")),
-    (("connections list", "mappings show", "handoffs list", "status", "check"), (*SERVER, *NETWORK, OTHER_DATABASE)),
+    (("connections list", "mappings show", "handoffs list", "status", "check"), (*SERVER, *NETWORK)),
 )
 _ASK = """
 import json, sys

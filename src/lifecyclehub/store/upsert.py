@@ -14,7 +14,7 @@ _Make = Callable[[Table], Callable[[str, tuple[str, ...]], Any]]
 
 
 def insert_into(table: Table, database: str) -> Any:
-    """Give an insert as only this database knows it; the other's driver is not loaded for that."""
+    """Give an insert as this database knows it: one that may say what is done on a conflict."""
     return import_module(f"sqlalchemy.dialects.{database}").insert(table)
 
 
