@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from lifecyclehub.admin.backup import back_up, mark_restored, newest_fact, put_back
+from lifecyclehub.admin.backup import back_up, mark_restored, put_back
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.insight.clocks import IMPORT
 from lifecyclehub.intake.keep import Arrival, keep
@@ -19,10 +19,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def restored(w: World, file: Path) -> None:
-    put_back(w.settings, file)
+    put_back(w.settings, file, w.clock.now())
     w.engine.dispose()
-    with w.engine.begin() as conn:
-        mark_restored(conn, newest_fact(conn), w.clock.now())
 
 
 async def looked_back(w: World) -> None:
@@ -106,7 +104,7 @@ async def test_an_import_goes_on_after_a_restore_from_where_the_backup_had_it(tm
         with w.engine.begin() as conn:
             under_way = {"began_at": w.clock.now(), "value": "page 7", "holder": "hub_of_then", "held_until": w.clock.now()}
             conn.execute(insert(t.cursor).values(connection="con_hubspot", kind="hubspot.deal", way=IMPORT, **under_way))
-            mark_restored(conn, newest_fact(conn), w.clock.now())
+            mark_restored(conn, None, w.clock.now())
         (row,) = w.rows(t.cursor, way=IMPORT)
         assert (row["value"], row["holder"], row["held_until"]) == ("page 7", None, None)
         assert row["began_at"] is not None
@@ -133,22 +131,23 @@ def waiting_delivery(w: World, at: datetime) -> Arrival:
 
 async def test_a_backup_is_whole_private_and_never_overwrites(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        file = tmp_path / "backup"
+        file, now = tmp_path / "backup", w.clock.now()
         back_up(w.settings, file)
         assert file.stat().st_mode & 0o777 == 0o600
         with pytest.raises(ConfigurationError, match="exists already"):
             back_up(w.settings, file)
         with pytest.raises(ConfigurationError, match="another hub is running"):
-            put_back(w.settings, file)
+            put_back(w.settings, file, now)
         await w.stop_hub()
         w.engine.dispose()
         (tmp_path / "torn").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         with pytest.raises(ConfigurationError, match="no whole backup"):
-            put_back(w.settings, tmp_path / "torn")
+            put_back(w.settings, tmp_path / "torn", now)
         with pytest.raises(ConfigurationError, match="no such file"):
-            put_back(w.settings, tmp_path / "missing")
-        installation = w.rows(t.installation)
-        put_back(w.settings, file)
+            put_back(w.settings, tmp_path / "missing", now)
+        (installation,) = w.rows(t.installation)
+        assert put_back(w.settings, file, now).aside == w.home / "hub.sqlite3.before-restore"
         w.engine.dispose()
-        assert w.rows(t.installation) == installation
-        assert (w.home / "hub.sqlite3.before-restore").exists()
+        (restored_one,) = w.rows(t.installation)
+        assert restored_one["id"] == installation["id"]
+        assert restored_one["restored_at"] == now

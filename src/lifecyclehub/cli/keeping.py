@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lifecyclehub.admin.backup import back_up, mark_restored, newest_fact, put_back
+from lifecyclehub.admin.backup import PutBack, back_up, mark_restored, put_back
 from lifecyclehub.admin.doctor import examine
 from lifecyclehub.admin.hosts import confirm_host, forget_other_hosts, host_fingerprint, hosts
 from lifecyclehub.admin.keys import drop_old_keys, rotate_keys
@@ -18,6 +18,7 @@ from lifecyclehub.cli.progress import doing, is_quiet
 from lifecyclehub.cli.shared import Who, home_of, me, moment_of, writing
 from lifecyclehub.cli.showing import AsJson, clock, console, print_json
 from lifecyclehub.ports import SystemClock
+from lifecyclehub.settings import read_settings
 from lifecyclehub.store.database import open_engine
 
 
@@ -76,14 +77,17 @@ def restore(
     made_at: Annotated[str | None, typer.Option(help="When the backup was made (the newest that it knows of).")] = None,
 ) -> None:
     """Put a backup back. What may have been done since is looked for in the tools before anything is written to them."""
-    settings, now = settings_of(home_of(ctx)), SystemClock().now()
+    settings, now = read_settings(home_of(ctx)), SystemClock().now()  # the database may be what is lost
+    made: datetime | None = moment_of(made_at, settings.zone, "--made-at") if made_at else None
     if file is not None:
         with doing("Putting the database back", quiet=is_quiet(ctx)):
-            put_back(settings, file)
-    with writing(ctx) as conn:
-        made: datetime = moment_of(made_at, settings.zone, "--made-at") if made_at else newest_fact(conn)
-        count = mark_restored(conn, made, now)
-    print(f"Restored as of {clock(made)}. {count} effects that were not done then may have been done since.")
+            done = put_back(settings, file, now, made)
+    else:
+        with writing(ctx) as conn:
+            done = PutBack(*mark_restored(conn, made, now), None)
+    if done.aside is not None:
+        print(f"What stood there before is kept as {done.aside}.")
+    print(f"Restored as of {clock(done.made_at)}. {done.open} effects that were not done then may have been done since.")
     print("Start the hub: it looks at every tool first, and writes to them once it knows.")
 
 
