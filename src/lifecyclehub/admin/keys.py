@@ -12,11 +12,14 @@ from typing import Final
 from cryptography.fernet import Fernet
 from sqlalchemy import Engine, select, update
 
+from lifecyclehub.admin.hosts import host_fingerprint
 from lifecyclehub.admin.stored import changed
 from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.ports import SystemClock
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import check_schema, open_engine
+from lifecyclehub.store.leases import living_elsewhere
 from lifecyclehub.vault import KEY_VARIABLE, Vault, VaultError
 
 READ_WITHIN_S: Final = 30.0
@@ -37,6 +40,7 @@ def rotate_keys(settings: Settings) -> int:
         vault = Vault.open(settings.home, settings.env)
         if not settings.env.get(KEY_VARIABLE):
             if vault.count == 1:  # else a rotation was begun and goes on
+                _refuse_beside_others(engine, settings)
                 _write_keys(settings, [Fernet.generate_key().decode(), *vault.keys])
             vault.reread()
         elif vault.count == 1:
@@ -48,6 +52,19 @@ def rotate_keys(settings: Settings) -> int:
         return seal_anew(engine, vault)
     finally:
         engine.dispose()
+
+
+def _refuse_beside_others(engine: Engine, settings: Settings) -> None:
+    """Make no key that hubs of other homes could not read: they have key files of their own."""
+    with engine.connect().execution_options(write=False) as conn, conn.begin():
+        others = living_elsewhere(conn, host_fingerprint(settings), SystemClock().now())
+    if others:
+        hubs = "1 hub of another home runs" if others == 1 else f"{others} hubs of other homes run"
+        raise ConfigurationError(
+            f"{hubs} on this database, with a key file of its own.",
+            where=str(settings.home / "key"),
+            mend="Stop what runs elsewhere, run this again, copy the key file into the other homes, and start them.",
+        )
 
 
 def seal_anew(engine: Engine, vault: Vault) -> int:

@@ -128,3 +128,11 @@ def living(conn: Connection, now: datetime) -> Select[tuple[str]]:
 def living_hubs(conn: Connection, now: datetime) -> int:
     """Count the hubs that live."""
     return int(conn.execute(select(func.count()).select_from(living(conn, now).subquery())).scalar_one())
+
+
+def living_elsewhere(conn: Connection, home: str, now: datetime) -> int:
+    """Count the hubs that live in other homes; where the database serves one there are none."""
+    if conn.dialect.name == "sqlite":
+        return 0
+    question = living(conn, now).where(_lease.c.holder != home)
+    return int(conn.execute(select(func.count()).select_from(question.subquery())).scalar_one())

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
+from lifecyclehub.admin.hosts import host_fingerprint
 from lifecyclehub.admin.keys import READ_WITHIN_S, drop_old_keys, rotate_keys, seal_anew
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.ports import SystemClock
 from lifecyclehub.store import tables as t
+from lifecyclehub.store.leases import Beat, LetGo, beat, let_go
 from lifecyclehub.vault import Vault
 from tests.support.story import Story
 
@@ -75,3 +77,22 @@ def test_a_secret_that_was_replaced_meanwhile_stays_as_it_is(story: Story) -> No
     new = Vault([*("B" * 43 + "=",), *Vault.open(story.settings.home, {}).keys], where="test")
     assert seal_anew(story.engine, new) == 3
     assert seal_anew(story.engine, new) == 0
+
+
+def test_no_key_is_made_while_hubs_of_other_homes_run_that_could_not_read_it(tmp_path: Path, postgres_url: str) -> None:
+    told = Story(tmp_path, postgres_url)
+    before, now = (told.settings.home / "key").read_text("ascii"), SystemClock().now()
+    try:
+        with told.engine.begin() as conn:
+            beat(conn, [Beat("hub_here", host_fingerprint(told.settings), now, alone=False)])
+            beat(conn, [Beat("hub_there", "another home", now, alone=False)])
+        with pytest.raises(ConfigurationError, match="1 hub of another home") as caught:
+            rotate_keys(told.settings)
+        assert "Stop" in caught.value.mend
+        assert (told.settings.home / "key").read_text("ascii") == before
+        with told.engine.begin() as conn:
+            let_go(conn, [LetGo("hub_there", "another home", now)])
+        rotate_keys(told.settings)
+        assert (told.settings.home / "key").read_text("ascii").split()[1:] == before.split()
+    finally:
+        told.close()
