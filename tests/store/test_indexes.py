@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.receipt import held_notices, open_settled
-from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, undecided, waiting_effects
+from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, have_their_turn, undecided, waiting_effects
 from lifecyclehub.intake.notices import Release, due_notices, open_deliveries, open_notices, release
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.setup import upgrade
@@ -36,6 +36,7 @@ LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "notices that wait for a connection": (lambda conn: release(conn, [Release("con_1")]), "ix_notice_held"),
     "due effects": (lambda conn: due_effects(conn, NOW, "hub_1"), "ix_effect_open"),
     "waiting effects": (lambda conn: waiting_effects(conn, "eff_1"), "ix_effect_open"),
+    "effects that have their turn": (lambda conn: have_their_turn(conn, ["eff_1"]), "ix_effect_target"),
     "forgotten effects": (forgotten_effects, "ix_effect_open"),
     "engagements that nobody decided on": (undecided, "ix_engagement_undecided"),
     "claims without an answer": (lambda conn: expire(conn, [(NOW, None)]), "ix_effect_open"),

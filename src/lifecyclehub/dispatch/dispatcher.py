@@ -23,6 +23,7 @@ from lifecyclehub.dispatch.upkeep import (
     due_effects,
     expire,
     forgotten_effects,
+    have_their_turn,
     hold,
     park,
     undecided,
@@ -60,7 +61,8 @@ class Dispatcher:
         self._tools, self._reopened, self._deciding = tools, reopened, deciding
         self._stopwatch = Stopwatch(tools.clock)
         self.flow = Flow()
-        self._stranded: set[str] = set()  # ready, but not sent: another one goes first, no room, or the database was busy
+        self._stranded: set[str] = set()  # ready, but not sent: no room, or the database was busy
+        self._queued: set[str] = set()  # ready, but another one goes first on their target records
         self._under_way: dict[str, object] = {}  # being sent or looked up, each by one worker at a time
         self._left_held = False  # notices that waited for an effect could not be opened
         self._left_undecided = False  # what receipts linked could not be decided on
@@ -87,13 +89,14 @@ class Dispatcher:
             if one.effect in self._under_way or len(self._under_way) >= ROOM:
                 self._stranded.add(one.effect)
             else:
+                self._queued.discard(one.effect)
                 self._under_way[one.effect] = one
                 self.flow.start(self._perform(one), partial(self._let_go, one))
 
     async def _perform(self, prepared: Prepared) -> None:
         try:
             if await self._try(prepared):
-                self._stranded.add(prepared.effect)
+                self._queued.add(prepared.effect)
         except (StoreBusy, StoreClosed):
             self._stranded.add(prepared.effect)
         finally:
@@ -246,7 +249,11 @@ class Dispatcher:
                 self.flow.start(self._look(one), partial(self._let_go, one))
         if self._tools.clock.monotonic() >= self._next_round:
             self._next_round = self._tools.clock.monotonic() + _ROUND_S
-            self._stranded.update(await store.read(forgotten_effects))
+            self._stranded.update(set(await store.read(forgotten_effects)) - self._queued)
+        if self._queued:
+            free = await store.read(have_their_turn, sorted(self._queued))
+            self._queued.difference_update(free)
+            self._stranded.update(free)
         stranded = sorted(self._stranded - self._under_way.keys())[: max(ROOM - len(self._under_way), 0)]
         self._stranded.difference_update(stranded)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, update
 
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER
 from lifecyclehub.dispatch.claim import release_charges
@@ -216,12 +216,29 @@ class DueEffect:
     handle: str | None
 
 
+def _has_its_turn() -> ColumnElement[bool]:
+    """Give the condition that nothing goes before an effect that is ready on its target record: the claim asks the same."""
+    other = _effect.alias()
+    first = or_(other.c.state != "ready", other.c.id < _effect.c.id)
+    return ~exists().where(other.c.target == _effect.c.target, tables.ON_TARGET, first)
+
+
+def have_their_turn(conn: Connection, effects: Sequence[str]) -> list[str]:
+    """Give those that wait behind others on their target records no more."""
+    found: list[str] = []
+    for start in range(0, len(effects), 400):
+        mine = _effect.c.id.in_(effects[start : start + 400])
+        found += conn.execute(select(_effect.c.id).where(mine, _has_its_turn())).scalars()
+    return found
+
+
 def due_effects(conn: Connection, now: datetime, holder: str | None = None, limit: int = 500) -> list[DueEffect]:
-    """Give effects to be sent again, looked up, or asked about, the longest waiting first.
+    """Give effects to be sent again, looked up, or asked about, the longest waiting first; not before their turn.
 
     With a holder: but those that another living hub claimed last, and goes on with itself.
     """
     due = _effect.c.state.in_(("ready", "in doubt", "in flight")) & (_effect.c.not_before <= now)
+    due &= or_(_effect.c.state != "ready", _effect.c.target.is_(None), _has_its_turn())
     if holder is not None:
         due &= or_(_effect.c.holder.is_(None), _effect.c.holder == holder, _effect.c.holder.not_in(living(conn, now)))
     statement = (

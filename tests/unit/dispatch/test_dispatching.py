@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from lifecyclehub.dispatch.upkeep import park
+from lifecyclehub.dispatch.upkeep import due_effects, expire, park
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
 from tests.support.bad_input import Hall, a_deal, hall
@@ -136,6 +137,53 @@ async def test_an_effect_behind_one_that_a_person_must_decide_gets_its_turn(h: H
     await h.forward(0)
 
     assert h.rows(t.effect, id=second["id"])[0]["state"] == "done"
+
+
+def put(h: Hall, effect: str, **values: Any) -> None:
+    """Put an effect where a test wants it, so that nobody is told."""
+    with h.hub.engine.begin() as conn:
+        conn.execute(update(t.effect).where(t.effect.c.id == effect).values(**values))
+
+
+async def test_what_waits_for_its_turn_writes_nothing_and_goes_when_it_comes(h: Hall) -> None:
+    await win(h)
+    first, second, third, *_ = h.rows(t.effect, name="checklist")
+    unsent = {"reason": None, "body": None, "record_id": None}
+    put(h, first["id"], state="in doubt", reason="no answer", not_before=None, record_id=None)
+    put(h, second["id"], state="ready", not_before=None, **unsent)
+    put(h, third["id"], state="ready", not_before=h.clock.now(), **unsent)  # tried before, and due
+    await h.hub.dispatcher.advance([second["id"], third["id"]])
+    await h.hub.settled()
+    await h.forward(0)  # what was left over from before is done
+
+    asked: list[Any] = []
+    run_all = h.hub.store.run_all
+
+    async def noted(operation: Any, items: Any) -> Any:
+        asked.append(operation)
+        return await run_all(operation, items)
+
+    h.hub.store.run_all = noted  # type: ignore[method-assign]
+    for _ in range(5):
+        h.hub.dispatcher._next_round = 0.0  # also when all that is forgotten is looked for
+        await h.forward(0.5)
+    assert set(asked) == {expire}, "only what every tick asks"
+
+    await h.hub.dispatcher._park(first["id"], "in doubt", "a person must say")
+    await h.forward(0.5)
+    await h.forward(0.5)
+    assert {one["state"] for one in h.rows(t.effect, name="checklist")} == {"parked", "done"}
+
+
+async def test_what_waits_behind_others_keeps_nothing_that_is_due_from_being_looked_at(h: Hall) -> None:
+    await win(h)
+    first, second, third, *_ = h.rows(t.effect, name="checklist")
+    now = h.clock.now()
+    unsent = {"reason": None, "body": None, "record_id": None}
+    put(h, first["id"], state="in doubt", reason="no answer", not_before=now, record_id=None)
+    for one in (second, third):
+        put(h, one["id"], state="ready", not_before=now - timedelta(hours=1), **unsent)
+    assert [one.id for one in await h.hub.store.read(due_effects, now, limit=2)] == [first["id"]]
 
 
 async def test_two_who_submit_the_same_effect_send_it_once(h: Hall) -> None:
