@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from lifecyclehub.admin.tokens import PREFIX
 from lifecyclehub.store import tables
+from lifecyclehub.store.writer import StoreBusy
 from lifecyclehub.web.api import act, look
 from lifecyclehub.web.api.examples import EXAMPLES
 from tests.web.conftest import Api, web
@@ -178,6 +179,16 @@ async def test_the_use_of_a_token_is_noted_by_the_hour(api: Api) -> None:
     api.story.clock.at += 3600
     await api.get("clients")
     assert api.only("api_token")["last_used"] > first
+
+
+async def test_what_is_known_is_told_also_while_nothing_can_be_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.story.clock.at += 2 * 3600  # the use of the token is worth a note again
+
+    async def full(*_: object) -> None:
+        raise StoreBusy("database or disk is full")
+
+    monkeypatch.setattr(api.hub.store, "run", full)
+    assert (await api.get("status")).status_code == 200
 
 
 async def test_no_answer_tells_a_secret(api: Api) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends
@@ -13,9 +15,11 @@ from starlette.responses import Response
 
 from lifecyclehub.admin.tokens import note_use, token_of, use_is_worth_noting
 from lifecyclehub.hub import Hub
+from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.web.answers import problem
 
 MAX_BODY: Final = 64 * 1024
+NOTE_S: Final = 1.0
 _BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token of this installation: `lch_…`.")
 
 
@@ -56,7 +60,9 @@ async def _refuse(request: Request) -> Response | None:
         )
     request.state.token = token.name
     if use_is_worth_noting(token, hub.clock.now()):
-        await hub.store.run(note_use, (token.id, hub.clock.now()))
+        with suppress(StoreBusy, StoreClosed, TimeoutError):  # who only looks is answered also while nothing can be written
+            async with asyncio.timeout(NOTE_S):
+                await hub.store.run(note_use, (token.id, hub.clock.now()))
     return _refuse_body(request) if request.method == "POST" else None
 
 
