@@ -136,6 +136,7 @@ class Hub:
         self.timers = self._workings.timers()
         self.presence = Presence(settings, self.engine, self.store, self.clock, self.tools.holder)
         self.ready = False
+        self._took_up = ASLEEP  # what it might do when it last took up what was left
 
     # --- what others ask for ------------------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class Hub:
 
     def _allow(self, may: int) -> None:
         """Do from now on what this home may do. What is not begun stays in the store."""
-        self.may = may
+        self.may, self._took_up = may, min(may, self._took_up)
         self.reception.holder = self.tools.holder if may > ASLEEP else None
         self.intake.flow.stopping = self.sweeper.flow.stopping = may == ASLEEP
         self.dispatcher.flow.stopping = may < AWAKE
@@ -230,13 +231,15 @@ class Hub:
 
     async def _take_over(self, over: Sequence[str] = ()) -> None:
         """Take up what was left: by hubs that are over, or by this one while it was not allowed to act."""
-        if self.may == AWAKE:
+        may = self.may
+        if may == AWAKE:
             await self.dispatcher.recover()
-        if self.may > ASLEEP:
+        if may > ASLEEP:
             await self._release_held()
             await self.intake.take_over()
-        if self.may == AWAKE and over:
+        if may == AWAKE and over:
             await self.presence.taken_over(over)
+        self._took_up = min(may, self.may)
 
     async def be_present(self) -> None:
         """Say that this hub lives, and take over what was in the hands of one that does so no more."""
@@ -246,6 +249,8 @@ class Hub:
             await self._take_over(over)
         elif not self.presence.alone and self.may > ASLEEP and await self.intake.hands.left_behind():
             await self._take_over()
+        if self.may == ASLEEP:  # what was just being kept or split when it fell asleep
+            await self.intake.hands.let_go()
 
     async def look_back(self) -> None:
         """After a restore: write to the tools again once each was looked at since."""
@@ -269,8 +274,8 @@ class Hub:
         configured = (await self.reread()).configured  # others read the directory anew too, but take nothing else over
         self._targets.clear()
         self.installation = await self.store.read(installation_of)
-        may, before = await self.store.read(may_do, self.presence.fingerprint), self.may
-        if may != before:
+        may = await self.store.read(may_do, self.presence.fingerprint)
+        if may != self.may:
             self._allow(may)
         for row in self.directory.connections.values():
             self.client.forget(row["grant"])
@@ -281,7 +286,7 @@ class Hub:
         self.use(self.in_force.rules)
         if may == ASLEEP:
             await self.intake.hands.let_go()  # another hub, which may, need not wait for this one to end
-        elif may > before:
+        elif may > self._took_up:  # also when a busy store broke that off the last time
             await self._take_over()
         else:
             await self._release_held()

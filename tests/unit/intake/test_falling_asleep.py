@@ -9,14 +9,17 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert, update
 
 from lifecyclehub.admin.presence import ASLEEP, AWAKE
 from lifecyclehub.admin.stored import changed
 from lifecyclehub.dispatch.perform import Flow
+from lifecyclehub.dispatch.upkeep import expire
 from lifecyclehub.intake.lanes import Lanes, RecordKey
+from lifecyclehub.intake.split import split
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.things import Row
+from lifecyclehub.store.writer import StoreBusy
 from tests.support.bad_input import Hall, a_deal, hall
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +47,14 @@ async def sleeps_and_wakes(h: Hall, gate: asyncio.Semaphore) -> None:
     await h.hub._take_over()
     await h.hub.settled()
     await h.forward(0)
+
+
+async def fall_asleep(h: Hall) -> None:
+    """Let another home be the one that may act."""
+    with h.hub.engine.begin() as conn:
+        conn.execute(delete(t.host))
+        changed(conn)
+    await h.hub.look_for_changes()
 
 
 async def won(h: Hall, record_id: str = "55") -> None:
@@ -104,9 +115,52 @@ async def test_what_a_hub_had_in_hand_is_anybodys_once_it_may_not_act(h: Hall) -
     await h.hub.settled()
     assert [(row["state"], row["holder"]) for row in h.rows(t.notice)] == [("open", h.hub.tools.holder)]
 
-    with h.hub.engine.begin() as conn:
-        conn.execute(delete(t.host))
-        changed(conn)
-    await h.hub.look_for_changes()
+    await fall_asleep(h)
 
     assert [(row["state"], row["holder"]) for row in h.rows(t.notice)] == [("open", None)]
+
+
+async def test_what_is_just_being_split_when_a_hub_falls_asleep_is_anybodys_too(h: Hall) -> None:
+    run = h.hub.store.run
+
+    async def late(operation: Any, item: Any) -> Any:
+        if operation is split and h.hub.may > ASLEEP:
+            await fall_asleep(h)
+        return await run(operation, item)
+
+    h.hub.store.run = late  # type: ignore[method-assign]
+    await won(h)
+    await h.hub.settled()
+    assert h.hub.may == ASLEEP
+
+    await h.hub.be_present()
+
+    assert [(row["state"], row["holder"]) for row in h.rows(t.notice)] == [("open", None)]
+
+
+async def test_a_busy_store_while_a_hub_wakes_leaves_nothing_in_flight_for_ever(h: Hall) -> None:
+    await h.switch_on()
+    await won(h)
+    await h.hub.settled()
+    (project,) = h.rows(t.effect, name="project")
+    (host,) = h.rows(t.host)
+    await fall_asleep(h)
+    with h.hub.engine.begin() as conn:
+        conn.execute(update(t.effect).where(t.effect.c.id == project["id"]).values(state="in flight", holder="hub_dead"))
+        conn.execute(insert(t.host).values(**host))
+        changed(conn)
+    run, busy = h.hub.store.run, [expire]
+
+    async def sometimes(operation: Any, item: Any) -> Any:
+        if operation in busy:
+            busy.remove(operation)
+            raise StoreBusy("the disk is full")
+        return await run(operation, item)
+
+    h.hub.store.run = sometimes  # type: ignore[method-assign]
+    with pytest.raises(StoreBusy):
+        await h.hub.look_for_changes()
+    await h.hub.look_for_changes()
+    await h.hub.settled()
+
+    assert [row["state"] for row in h.rows(t.effect, id=project["id"])] != ["in flight"]
