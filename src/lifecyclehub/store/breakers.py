@@ -61,11 +61,13 @@ class StoredBreakers:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def opened(self, connection: str, breaker: Opened) -> None:
-        """Keep one that has opened, or whose pause is longer now."""
+    async def opened(self, connection: str, breaker: Opened) -> bool:
+        """Keep one that has opened, or whose pause is longer now. False while the store is busy."""
         row = {"connection": connection, **{name: getattr(breaker, name) for name in Opened.__slots__}}
         with suppress(StoreBusy, StoreClosed):
             await self._store.run(_open, row)
+            return True
+        return False
 
     async def closed(self, connection: str) -> None:
         """Forget one that has closed."""
@@ -76,4 +78,4 @@ class StoredBreakers:
         """Take the one call that is let through after a pause. False where another worker has it."""
         with suppress(StoreBusy, StoreClosed):
             return await self._store.run(_probe, (connection, now, until))
-        return False
+        return True

@@ -16,9 +16,12 @@ PROBED_S: Final = 2.0
 
 
 class KeptBreakers(Protocol):
-    """Where open breakers are kept. None of these raises: a store that is busy must not stop a call."""
+    """Where open breakers are kept. None of these raises: a store that is busy must not stop a call.
 
-    async def opened(self, connection: str, breaker: Opened) -> None: ...
+    `opened` tells whether it is kept; `may_probe` whether no other process looks already, as far as it can be known.
+    """
+
+    async def opened(self, connection: str, breaker: Opened) -> bool: ...
     async def closed(self, connection: str) -> None: ...
     async def may_probe(self, connection: str, now: datetime, until: datetime) -> bool: ...
 
@@ -30,6 +33,7 @@ class Breakers:
         self._clock, self._kept = clock, kept
         self._states: dict[str, Breaker] = {}
         self._being_kept: set[str] = set()
+        self._unkept: set[str] = set()  # open, and the store does not know it: it goes by what this process saw itself
         self._since: dict[str, datetime] = {}
 
     def wait_s(self, connection: str) -> float:
@@ -51,7 +55,9 @@ class Breakers:
             return
         now = self._clock.now()
         self._states[connection] = before_call(state, now)[1]  # before it is waited for: others of this process wait
-        if self._kept is not None and not await self._kept.may_probe(connection, now, now + PROBE_PATIENCE):
+        if self._kept is None or connection in self._unkept:
+            return
+        if not await self._kept.may_probe(connection, now, now + PROBE_PATIENCE):
             raise Spared(connection, PROBED_S)
 
     async def note(self, connection: str, why: str | None) -> None:
@@ -62,22 +68,25 @@ class Breakers:
             return
         self._being_kept.add(connection)
         try:
+            self._unkept.discard(connection)
             if after.open_until is None:
                 await self._kept.closed(connection)
             else:
                 since = now if before.open_until is None else self._since.get(connection, now)
                 self._since[connection] = since
-                await self._kept.opened(connection, _opened(after, after.open_until, since, why or ""))
+                if not await self._kept.opened(connection, _opened(after, after.open_until, since, why or "")):
+                    self._unkept.add(connection)
         finally:
             self._being_kept.discard(connection)
 
     def learn(self, rows: Mapping[str, Opened]) -> None:
         """Take over what other processes found out."""
         for connection, state in list(self._states.items()):
-            if state.open_until is not None and connection not in rows and connection not in self._being_kept:
+            if state.open_until is not None and connection not in rows and connection not in self._being_kept | self._unkept:
                 self._states[connection] = Breaker()
         for connection, row in rows.items():
             if connection not in self._being_kept:
+                self._unkept.discard(connection)
                 probing = row.probe_until - PROBE_PATIENCE if row.probe_until is not None else None
                 pause = float(row.pause_s)
                 self._states[connection] = Breaker(open_until=row.open_until, pause_s=pause, probing_since=probing)

@@ -23,12 +23,15 @@ class Rows:
     def __init__(self) -> None:
         self.rows: dict[str, Opened] = {}
         self.writes = 0
-        self.probing = False
+        self.probing = self.busy = False
 
-    async def opened(self, connection: str, breaker: Opened) -> None:
+    async def opened(self, connection: str, breaker: Opened) -> bool:
+        if self.busy:
+            return False
         self.writes += 1
         self.rows[connection] = breaker
         self.probing = False
+        return True
 
     async def closed(self, connection: str) -> None:
         self.writes += 1
@@ -96,6 +99,23 @@ async def test_a_pause_survives_a_restart() -> None:
     await breakers.pass_through("con_1")
     await breakers.note("con_1", "status 503")
     assert breakers.wait_s("con_1") == 900
+
+
+async def test_a_tool_is_spared_also_while_the_store_takes_no_word_of_it() -> None:
+    rows, clock = Rows(), MovedClock()
+    breakers = Breakers(clock, rows)
+    rows.busy = True
+    await failing(breakers, 10)
+    breakers.learn(rows.rows)  # what is read does not know of it
+    assert breakers.wait_s("con_1") == 30
+    clock.at += 30
+    breakers.learn(rows.rows)
+    await breakers.pass_through("con_1")  # nobody else can know of this pause either
+    rows.busy = False
+    await breakers.note("con_1", "status 503")
+    assert (breakers.wait_s("con_1"), rows.rows["con_1"].pause_s) == (60, 60)
+    breakers.learn({})  # another process saw the tool answer
+    assert breakers.wait_s("con_1") == 0
 
 
 async def test_calls_that_fail_open_it_and_then_nothing_is_sent() -> None:
