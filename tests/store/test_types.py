@@ -46,6 +46,17 @@ def test_every_microsecond_is_kept(engine: Engine, at: datetime) -> None:
     assert back(engine, at=at)["at"] == at
 
 
+@pytest.mark.parametrize(
+    ("at", "kept_as"),
+    [
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23))), datetime.min.replace(tzinfo=UTC)),
+        (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-23))), datetime.max.replace(tzinfo=UTC)),
+    ],
+)
+def test_a_time_beyond_all_times_can_be_read_back(engine: Engine, at: datetime, kept_as: datetime) -> None:
+    assert back(engine, at=at)["at"] == kept_as
+
+
 def test_times_sort_as_they_are(engine: Engine) -> None:
     times = [datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)]
     times += [times[-1] + timedelta(microseconds=1), datetime(2026, 5, 4, tzinfo=UTC)]

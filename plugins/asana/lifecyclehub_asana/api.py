@@ -38,7 +38,10 @@ def instant(text: Any) -> datetime | None:
     """Read a time of Asana's (ISO 8601, milliseconds, UTC), None where there is none."""
     if not isinstance(text, str):
         return None
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

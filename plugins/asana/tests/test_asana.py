@@ -54,6 +54,12 @@ class TestReading:
         with pytest.raises((ValueError, LookupError, TypeError)):
             list(ASANA.read(delivered(body)))
 
+    def test_an_event_at_no_time_is_one_of_unknown_time_and_spoils_no_neighbour(self) -> None:
+        named = {"resource": {"gid": "1", "resource_type": "project"}, "action": "changed"}
+        events = [named | {"created_at": at} for at in ("", "yesterday", "2026-13-01T00:00:00Z", "2026-11-20T09:00:00.000Z")]
+        found = [one.at for one in ASANA.read(delivered({"events": events}))]
+        assert found == [None, None, None, datetime(2026, 11, 20, 9, tzinfo=UTC)]
+
     @pytest.mark.parametrize(
         "bad", [{"resource": {"gid": None, "resource_type": "project"}}, {"action": "changed"}, {"resource": 7}, "event", None]
     )

@@ -12,15 +12,21 @@ from lifecyclehub.jsonio import dumps, loads
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LEAST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_MOST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def _microseconds(value: datetime | None) -> int | None:
-    """Refuse naive times: a time without a zone is a bug somewhere above."""
+    """Refuse naive times: a time without a zone is a bug somewhere above.
+
+    A zone can put a vendor's time before the first year or after the last one; such a row could never be read again.
+    """
     if value is None:
         return None
     if value.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
-    return (value - _EPOCH) // _MICROSECOND
+    count = (value - _EPOCH) // _MICROSECOND
+    return count if _LEAST <= count <= _MOST else min(max(count, _LEAST), _MOST)
 
 
 def _instant(value: int | None) -> datetime | None:
