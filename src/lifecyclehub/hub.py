@@ -254,7 +254,7 @@ class Hub:
 
     async def look_back(self) -> None:
         """After a restore: write to the tools again once each was looked at since."""
-        if self.may == LOOKING and await self.store.read(looked_back, self.directory, self.registry):
+        if self.may == LOOKING and await self.store.read(looked_back, self.directory, self.registry, self.runner.hanging):
             await self.store.run(has_looked_back, self.clock.now())
 
     async def drop_secrets(self) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from lifecyclehub.admin.backup import back_up, mark_restored, put_back
 from lifecyclehub.errors import ConfigurationError
@@ -96,6 +96,25 @@ async def test_what_comes_in_meanwhile_does_not_keep_a_busy_hub_from_writing(tmp
         await w.start_hub()
         await w.hub.store.run(keep, waiting_delivery(w, w.clock.now() + timedelta(hours=1)))  # after every look of this test
         await looked_back(w)
+
+
+async def test_one_record_that_its_tool_cannot_show_keeps_no_hub_from_writing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.inquire()
+        await w.quiet()
+        await w.stop_hub()
+        *_, news = w.rows(t.notice, kind="hubspot.deal")
+        for_days = {"state": "open", "reason": "retry", "first_failed_at": w.clock.now(), "attempts": 9}
+        with w.engine.begin() as conn:
+            later = w.clock.now() + timedelta(hours=1)
+            conn.execute(update(t.notice).where(t.notice.c.id == news["id"]).values(**for_days, not_before=later))
+            mark_restored(conn, None, w.clock.now())
+        assert [(row["state"], row["not_before"]) for row in w.rows(t.notice, id=news["id"])] == [("open", None)], "tried at once"
+        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
+        await w.misbehave("hubspot", faults=[{"do": "fail", "method": "GET", "path": f"deals/{deal}", "times": 1000}])
+        await w.start_hub()
+        await looked_back(w)
+        assert [(row["state"], row["reason"]) for row in w.rows(t.notice, id=news["id"])] == [("open", "retry")]
 
 
 async def test_an_import_goes_on_after_a_restore_from_where_the_backup_had_it(tmp_path: Path) -> None:

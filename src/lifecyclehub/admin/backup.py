@@ -183,7 +183,10 @@ def mark_restored(conn: Connection, made_at: datetime | None, now: datetime) -> 
     conn.execute(delete(tables.lease))
     conn.execute(delete(tables.breaker))
     conn.execute(update(tables.delivery).where(tables.OPEN_DELIVERY).values(holder=None))
-    conn.execute(update(tables.notice).where(tables.OPEN_NOTICE).values(holder=None))
+    notice = tables.notice
+    conn.execute(update(notice).where(tables.OPEN_NOTICE).values(holder=None))
+    anew = {"reason": None, "detail": None, "not_before": None}  # each is tried at once
+    conn.execute(update(notice).where(tables.OPEN_NOTICE, notice.c.state == "open").values(**anew))
     conn.execute(update(_cursor).values(not_before=None, holder=None, held_until=None))
     # An import goes on from where it was: nobody would begin it again.
     conn.execute(update(_cursor).where(_cursor.c.way != IMPORT).values(began_at=None, swept_at=None))

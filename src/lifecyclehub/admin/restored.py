@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from lifecyclehub.admin.stored import changed
 from lifecyclehub.dispatch.tools import Restored
@@ -17,6 +17,7 @@ from lifecyclehub.store import tables
 
 LOOK_S: Final = 5.0
 _cursor = tables.cursor
+_TRIED: Final = ("retry", "connector hangs", "no connector")  # a restore takes these words away: they were said since
 
 
 def restored_of(installation: Mapping[str, Any]) -> Restored | None:
@@ -41,10 +42,11 @@ def not_looked_at(conn: Connection, directory: Directory, registry: Registry) ->
     ]
 
 
-def looked_back(conn: Connection, directory: Directory, registry: Registry) -> bool:
+def looked_back(conn: Connection, directory: Directory, registry: Registry, hanging: Collection[str] = ()) -> bool:
     """Tell whether every tool was looked at since the restore, and everything that this brought was taken in.
 
-    What came since the last look is news of its own: at a busy hub there is always something of that.
+    What came since the last look is news of its own: at a busy hub there is always something of that. What was tried since
+    and cannot be taken in, or waits for a person to mend its connector, holds up nothing else.
     """
     if not_looked_at(conn, directory, registry):
         return False
@@ -52,8 +54,10 @@ def looked_back(conn: Connection, directory: Directory, registry: Registry) -> b
     last = conn.execute(
         select(func.max(_cursor.c.swept_at, type_=_cursor.c.swept_at.type)).where(_cursor.c.way == CHANGES)
     ).scalar()
-    still = select(notice.c.id).where(tables.OPEN_NOTICE, notice.c.state == "open")
-    left = select(delivery.c.id).where(tables.OPEN_DELIVERY, delivery.c.state == "open")
+    untried = or_(notice.c.reason.is_(None), notice.c.reason.not_in(_TRIED))
+    still = select(notice.c.id).where(tables.OPEN_NOTICE, notice.c.state == "open", untried)
+    usable = delivery.c.connector.in_(sorted(registry.connectors.keys() - set(hanging)))
+    left = select(delivery.c.id).where(tables.OPEN_DELIVERY, delivery.c.state == "open", usable)
     if last is not None:
         still, left = still.where(notice.c.kept_at <= last), left.where(delivery.c.received_at <= last)
     return conn.execute(left.limit(1)).first() is None and conn.execute(still.limit(1)).first() is None
