@@ -7,6 +7,11 @@ vendor said. Outcomes of actions are values, not errors: see `lifecyclehub.messa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_LISTED = 24
+
 
 class HubError(Exception):
     """Any error that lifecyclehub raises on purpose."""
@@ -114,3 +119,12 @@ class PluginRaised(PluginFailed):
 
 class PluginHangs(PluginFailed):
     """A connector's function did not come back. Its work is held until the hub is started again."""
+
+
+def nearest(name: str, names: Iterable[str], *, none: str = "") -> str:
+    """Give `Did you mean …?` for the nearest known name, else all of them where they are few, else `none`."""
+    known = sorted(names)
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"There are: {', '.join(known)}." if 0 < len(known) <= _LISTED else none

@@ -72,6 +72,25 @@ def test_a_token_is_shown_once_and_serves_no_more_once_revoked(run: Run, home: P
     assert [one["name"] for one in run("tokens", "list", "--json").json()] == ["first"]
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("effects", "--handoff", "nope"), 3, "There are: client-standing-to-crm, closed-project-drafts-invoice, "),
+        (("effects", "--handoff", "ticket-joins-projekt"), 3, "Did you mean ticket-joins-project?"),
+        (("effects", "--engagement", "nope"), 3, "there is no engagement 'nope'"),
+        (("engagements", "--client", "Orchard Tools"), 3, "there is no client 'Orchard Tools'"),
+        (("effects", "--state", "nope"), 2, "'--state': 'nope' is not one of 'planned', 'held', "),
+    ],
+)
+def test_a_word_that_can_match_nothing_is_an_error_that_says_what_there_is(
+    run: Run, home: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    ended = run(*words)
+    assert (ended.code, ended.out) == (code, "")
+    assert said in ended.err
+    assert "Value error" not in ended.err
+
+
 # --- what is broken around us ------------------------------------------------------------------------------------------
 
 

@@ -91,6 +91,37 @@ async def test_a_misspelt_filter_is_an_error_and_not_everything(api: Api) -> Non
     assert answer.json()["errors"][0]["path"] == "query.stat"
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("effects?handoff=won-deal-starts-delivry", "Did you mean won-deal-starts-delivery?"),
+        ("effects?handoff=nope", "There are: client-standing-to-crm, "),
+        ("effects?action=nope", "There are: add_note, create_project, create_task."),
+        ("effects?engagement=eng_1", "the list of engagements"),
+        ("effects?subject=dea_1", "there is no thing 'dea_1'"),
+        ("effects?connection=nope", "There are: asana, hubspot"),
+        ("engagements?client=cli_1", "the list of clients"),
+        ("notices?kind=hubspot.dael", "nothing of the kind 'hubspot.dael' ever came"),
+        ("notices?delivery=dlv_1", "the list of deliveries"),
+        ("links?kind=nope", "nothing of the kind 'nope' ever came"),
+        ("links?thing=pro_1", "there is no thing 'pro_1'"),
+    ],
+)
+async def test_a_filter_that_can_match_nothing_is_an_error_that_says_what_there_is(api: Api, asked: str, said: str) -> None:
+    reply = await api.http.get(f"/api/v1/{asked}")
+    assert reply.status_code == 404
+    assert said in reply.json()["detail"]
+
+
+async def test_a_filter_that_could_match_and_does_not_gives_an_empty_list(api: Api) -> None:
+    deal = api.only("deal")
+    for asked in ("effects?handoff=ticket-joins-project", f"links?thing={deal['engagement']}", "notices?record_id=4711"):
+        reply = await api.http.get(f"/api/v1/{asked}")
+        assert (reply.status_code, reply.json()["items"]) == (200, [])
+    for asked in (f"links?thing={deal['id']}", "notices?kind=hubspot.deal", "links?kind=hubspot.deal"):
+        assert (await api.http.get(f"/api/v1/{asked}")).json()["items"]
+
+
 async def test_an_effect_shows_its_frozen_request_and_attempts(api: Api) -> None:
     effect = api.only("effect", name="project")["id"]
     detail = (await api.get(f"effects/{effect}")).json()

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, select, update
 
 from lifecyclehub.admin.credentials import Tried, ask_accounts, auth_of, checked_settings, entered, try_tokens
 from lifecyclehub.admin.endpoints import ByHandSteps, Subscribed, open_endpoint, set_signing_secret, subscribe
-from lifecyclehub.admin.stored import changed, endpoints_of, find_connection, nearest, refusals_of
+from lifecyclehub.admin.stored import changed, endpoints_of, find_connection, refusals_of
 from lifecyclehub.connector import About, Account, Auth, Connector
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import ConfigurationError, nearest
 from lifecyclehub.insight.check import BY_A_PERSON
 from lifecyclehub.intake.notices import Release, release
 from lifecyclehub.store import tables

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from lifecyclehub.admin.stored import nearest
 from lifecyclehub.connector import About, Account, Auth, Connector
-from lifecyclehub.errors import ConfigurationError, HubError, NeedsReauthorization
+from lifecyclehub.errors import ConfigurationError, HubError, NeedsReauthorization, nearest
 from lifecyclehub.insight.clocks import CALLS_PER_DAY
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall

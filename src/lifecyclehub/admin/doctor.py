@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, make_url, select, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from lifecyclehub.admin.hosts import host_fingerprint, is_confirmed
 from lifecyclehub.errors import ConfigurationError
@@ -28,6 +29,7 @@ SHOWN: Final = 20  # of one kind: what is wrong with thousands is wrong for one 
 OFFSET_S: Final = 5.0
 LATE: Final = timedelta(minutes=2)
 ROOM: Final = 100 * 1024 * 1024
+_RESTORE: Final = "Stop the hub and put the last backup back: lifecyclehub restore. It keeps what stood there beside it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +145,19 @@ _CHECKS: Final = (
 
 def examine(engine: Engine, settings: Settings, now: datetime) -> list[Wrong]:
     """Check everything; give what is wrong. Raises nothing for what is wrong with the installation itself."""
+    found: list[Wrong] = []
     try:
         check_schema(engine)
+        with engine.connect().execution_options(write=False) as conn, conn.begin():
+            for some in (_durability(conn), _time(conn, now), _database(conn), *(_ask(conn, check, now) for check in _CHECKS)):
+                found += some
+            found += [*_secrets(conn, settings), *_host(conn, settings)]
     except ConfigurationError as error:
         return [Wrong("schema", error.what, settings.home.name, error.mend or "")]
-    with engine.connect().execution_options(write=False) as conn, conn.begin():
-        found = [*_durability(conn), *_time(conn, now), *_database(conn)]
-        for check in _CHECKS:
-            found += _ask(conn, check, now)
-        found += [*_secrets(conn, settings), *_host(conn, settings)]
+    except DatabaseError as error:
+        if engine.dialect.name != "sqlite" or isinstance(error, OperationalError):  # it is not there, busy, or has no room
+            raise
+        found.append(Wrong("database file", f"it cannot be read: {error.orig}.", "SQLite", _RESTORE))
     return [*found, *_readers(settings), *_room(settings)]
 
 
@@ -192,12 +198,11 @@ def _time(conn: Connection, now: datetime) -> Iterator[Wrong]:
 def _database(conn: Connection) -> Iterator[Wrong]:
     if conn.dialect.name != "sqlite":
         return
-    mend = "Stop the hub, keep a copy of the file, and restore the last backup."
     said = [row[0] for row in conn.exec_driver_sql("PRAGMA quick_check(5)")]
     for one in said if said != ["ok"] else ():
-        yield Wrong("database file", f"the file is damaged: {one}.", "SQLite", mend)
+        yield Wrong("database file", f"the file is damaged: {one}.", "SQLite", _RESTORE)
     for table, row, parent, _ in conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(SHOWN):
-        yield Wrong("references", f"a row of {table} refers to a row of {parent} that there is not.", f"{table} {row}", mend)
+        yield Wrong("references", f"a row of {table} refers to a row of {parent} that there is not.", f"{table} {row}", _RESTORE)
 
 
 def _secrets(conn: Connection, settings: Settings) -> Iterator[Wrong]:

@@ -13,7 +13,8 @@ from lifecyclehub.dispatch.advance import BY_A_PERSON
 from lifecyclehub.dispatch.prepared import Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts, held_notices
 from lifecyclehub.dispatch.upkeep import ADMIN_PARKABLE, Answered, Parking, answer, park
-from lifecyclehub.errors import ConfigurationError, NotThere
+from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.insight.filters import not_there
 from lifecyclehub.messages import Done
 from lifecyclehub.ports import Clock, Ids, Randomness
 from lifecyclehub.rules import Rules
@@ -123,7 +124,7 @@ class ParkEffects:
 def _effect(conn: Connection, effect: str) -> Row:
     found = rows(conn, tables.effect, "id", {effect})
     if not found:
-        raise NotThere(f"there is no effect {effect}.", mend="Look it up in the list of effects.")
+        raise not_there("effect", effect)
     return found[0]
 
 

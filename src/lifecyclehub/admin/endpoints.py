@@ -22,9 +22,8 @@ from lifecyclehub.admin.endpoint_rows import (
     signing,
     standing,
 )
-from lifecyclehub.admin.stored import nearest
 from lifecyclehub.connector import About, ByHand, Connector, Door, Endpoint, Subscription
-from lifecyclehub.errors import ConfigurationError, HubError, RecordGone, Unsupported
+from lifecyclehub.errors import ConfigurationError, HubError, RecordGone, Unsupported, nearest
 from lifecyclehub.ports import base32
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.store.things import Row

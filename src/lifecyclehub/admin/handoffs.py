@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
-from lifecyclehub.admin.stored import changed, nearest
-from lifecyclehub.errors import ConfigurationError, NotThere
+from lifecyclehub.admin.stored import changed
+from lifecyclehub.errors import ConfigurationError, NotThere, nearest
 from lifecyclehub.handoffs import Handoff, HandoffSet
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row

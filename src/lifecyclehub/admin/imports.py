@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
-from lifecyclehub.admin.stored import nearest
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import ConfigurationError, nearest
 from lifecyclehub.insight.clocks import IMPORT, swept_every
 from lifecyclehub.intake.passes import Ask, Place, ask, read_passes
 from lifecyclehub.store import tables

@@ -12,9 +12,8 @@ from typing import Final, Literal
 from sqlalchemy import Connection
 
 from lifecyclehub.admin.applied import InForce, read_applied
-from lifecyclehub.admin.stored import nearest
 from lifecyclehub.configuration import Source, mappings_of, read_mappings, read_source, rules_of
-from lifecyclehub.errors import ConfigurationError, MappingError, NotThere
+from lifecyclehub.errors import ConfigurationError, MappingError, NotThere, nearest
 from lifecyclehub.mapping import Shown
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.rules import Rules

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from sqlalchemy import Connection, or_, select, update
 
-from lifecyclehub.errors import NotThere
+from lifecyclehub.errors import NotThere, nearest
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
-
-_LISTED = 24
 
 
 def changed(conn: Connection) -> None:
     """Count a change of the configuration, so that a running hub takes it over within a second."""
     conn.execute(update(tables.installation).values(configured=tables.installation.c.configured + 1))
-
-
-def nearest(name: str, names: Iterable[str], *, none: str = "") -> str:
-    """Give `Did you mean …?`, else what there is, else the sentence for nothing at all."""
-    known = sorted(names)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"Did you mean {close[0]}?"
-    if not known:
-        return none
-    return f"There are: {', '.join(known)}." if len(known) <= _LISTED else ""
 
 
 def list_connections(conn: Connection) -> list[Row]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lifecyclehub import __version__
-from lifecyclehub.cli.codes import end_with
+from lifecyclehub.cli.codes import ATTENTION, CONFIGURATION, OK, end_with
 from lifecyclehub.cli.lazily import Later, add_later
 
+_Mistyped: Any = typer.BadParameter.__base__  # whatever was typed wrong; Typer itself tells no other name of it
 ALONE = {
     "init": Later("setting_up:init", "Make a home: its key, its database, the shipped rules, and a token for the API."),
     "serve": Later("setting_up:serve", "Run the hub until SIGTERM or Ctrl-C; what is in flight ends first."),
@@ -139,15 +141,21 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command. Gives the exit code; an error is told as what, where and how to mend it."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app(_home_first(arguments), prog_name="lifecyclehub")
+        return app(_home_first(arguments), prog_name="lifecyclehub", standalone_mode=False) or OK
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+    except typer.Abort:
+        print("Ended: no answer was given.", file=sys.stderr)
+        return ATTENTION
+    except _Mistyped as mistake:
+        mistake.message = mistake.message.removeprefix("Value error, ")  # the library's word for every refused value
+        mistake.show()
+        return CONFIGURATION
     except Exception as error:
         code = end_with(error)
         if code is None:
             raise
         return code
-    return 0
 
 
 def _home_first(arguments: Sequence[str]) -> list[str]:

@@ -40,7 +40,7 @@ def replay(
         raise ConfigurationError("nothing is named.", where="replay", mend="Name notices, deliveries, or a --connection.")
     if since is not None and connection is None:
         raise ConfigurationError("--since belongs to --connection.", where="replay", mend="Name the connection too.")
-    notices, deliveries = _sorted(ids or ())
+    notices, deliveries = _sorted("replay", ids or ())
 
     async def work(hub: Hub) -> tuple[Replayed, int]:
         moment = moment_of(since, hub.settings.zone, "--since") if since else None
@@ -59,13 +59,15 @@ def replay(
         raise typer.Exit(ATTENTION)
 
 
-def _sorted(ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _sorted(command: str, ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for one in ids:
         if not one.startswith((_NOTICE, _DELIVERY)):
             mend = "Give ids of notices (ntc_…) or deliveries (dlv_…)."
-            if one.startswith(_EFFECT):
+            if command == "unpark":
+                mend = "Give ids as `lifecyclehub status` shows what is parked: eff_…, ntc_… or dlv_…."
+            elif one.startswith(_EFFECT):
                 mend = f"An effect is never sent again by a replay; a parked one is by: lifecyclehub unpark {one}"
-            raise ConfigurationError(f"{one!r} is neither a notice nor a delivery.", where="replay", mend=mend)
+            raise ConfigurationError(f"{one!r} is no id of something that can be looked at again.", where=command, mend=mend)
     notices = tuple(one for one in ids if one.startswith(_NOTICE))
     return notices, tuple(one for one in ids if one.startswith(_DELIVERY))
 
@@ -147,7 +149,7 @@ def unpark(
             words = [Answer(effect=one, verdict=verdict, who=who or me(), record_id=is_, url=url) for one in effects]
             states = await hub.store.run_all(AnswerEffects(hub.rules, hub.ids, hub.clock, hub.randomness), words)
         if others:
-            notices, deliveries = _sorted(others)
+            notices, deliveries = _sorted("unpark", others)
             wanted = Wanted(notices=notices, deliveries=deliveries, only_parked=True)
             replayed = await hub.store.run(Replay(hub.rules, hub.clock), wanted)
         return states, replayed

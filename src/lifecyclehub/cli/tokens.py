@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lifecyclehub.admin.stored import nearest
 from lifecyclehub.admin.tokens import list_tokens, make_token, revoke_token, rotate_token
 from lifecyclehub.cli.shared import ask, writing
 from lifecyclehub.cli.showing import AsJson, print_json, print_table
-from lifecyclehub.errors import NotThere
+from lifecyclehub.errors import NotThere, nearest
 from lifecyclehub.ports import Ids, SystemClock, SystemRandomness
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.handoffs.handoff import Effect, Handoff
 from lifecyclehub.handoffs.lifecycle import Lifecycle
 from lifecyclehub.mapping import Expression
-from lifecyclehub.mapping.shape import nearest
 from lifecyclehub.mapping.syntax import Path
 from lifecyclehub.model import THINGS, field_at
 

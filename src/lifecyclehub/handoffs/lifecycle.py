@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.handoffs.context import THING_SHAPES
 from lifecyclehub.mapping import Condition, Undecided, compile_condition
 from lifecyclehub.mapping.entries import read_toml, refuse_unknown, shown
-from lifecyclehub.mapping.shape import MONEY, VALUE, Leaf, Many, Members, Shape, nearest
+from lifecyclehub.mapping.shape import MONEY, VALUE, Leaf, Many, Members, Shape
 from lifecyclehub.model import STAGES, STANDINGS, Field
 
 _FLAG: Final = Leaf(Field("flag"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.handoffs.circles import refuse_circles
 from lifecyclehub.handoffs.context import THING_SHAPES, VISIBLE, effect_shape, made_shape, subject_shape
 from lifecyclehub.handoffs.handoff import Effect, Handoff, HandoffSet
@@ -17,7 +17,7 @@ from lifecyclehub.handoffs.lifecycle import FILE as LIFECYCLE_FILE
 from lifecyclehub.handoffs.lifecycle import read_lifecycle
 from lifecyclehub.mapping import CONVERTERS, Entry, Expression, compile_condition, compile_expression, content_version
 from lifecyclehub.mapping.entries import COMMON_KEYS, read_entry, read_lookups, read_toml, refuse_unknown, shown
-from lifecyclehub.mapping.shape import OPEN, VALUE, Many, Members, Shape, check_paths, find, nearest
+from lifecyclehub.mapping.shape import OPEN, VALUE, Many, Members, Shape, check_paths, find
 
 FILE = "mappings/handoffs.toml"
 _HANDOFF_ID = re.compile(r"[a-z0-9-]{1,64}")

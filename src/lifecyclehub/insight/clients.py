@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from lifecyclehub.errors import NotThere
+from lifecyclehub.insight.filters import not_there, refuse_unknown
 from lifecyclehub.insight.lists import FIRST, Asked, LinkItem, Listed, columns_of, listed
 from lifecyclehub.insight.money import Amount, amounts, paid_of
 from lifecyclehub.store import tables
@@ -117,7 +117,7 @@ def client_page(conn: Connection, client: str) -> ClientPage:
     table = tables.client
     row = conn.execute(columns_of(table, ClientItem).where(table.c.id == client)).mappings().first()
     if row is None:
-        raise NotThere(f"there is no client {client}.")
+        raise not_there("client", client)
     engagements = rows(conn, tables.engagement, "client", {client})
     contacts = rows(conn, tables.contact, "client", {client})
     tickets = [one for one in rows(conn, tables.ticket, "client", {client}) if one["status"] in OPEN_TICKETS]
@@ -212,7 +212,8 @@ def invoice_item(row: Row, links: dict[str, tuple[LinkItem, ...]]) -> InvoiceIte
 def list_engagements(
     conn: Connection, page: Asked = FIRST, *, client: str | None = None, stage: str | None = None
 ) -> Listed[EngagementItem]:
-    """Give engagements, newest first. Raises UnknownCursor."""
+    """Give engagements, newest first. Raises UnknownCursor, and NotThere for a client that there is not."""
+    refuse_unknown(conn, client=client)
     found: Listed[EngagementItem] = listed(conn, tables.engagement, EngagementItem, page, client=client, stage=stage)
     return found
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.advice import effect_advice
+from lifecyclehub.insight.filters import not_there
 from lifecyclehub.insight.lists import DeliveryItem, EffectItem, NoticeItem, columns_of, delivery_columns
 from lifecyclehub.store import tables
 
@@ -78,7 +78,7 @@ def delivery_detail(conn: Connection, delivery: str) -> DeliveryDetail:
     statement = delivery_columns().add_columns(table.c.headers, table.c.body, table.c.body_hash).where(table.c.id == delivery)
     row = conn.execute(statement).mappings().first()
     if row is None:
-        raise NotThere(f"there is no delivery {delivery}.")
+        raise not_there("delivery", delivery)
     asked = columns_of(tables.notice, NoticeItem).where(tables.notice.c.delivery == delivery)
     notices = conn.execute(asked.order_by(tables.notice.c.position)).mappings()
     return DeliveryDetail(
@@ -95,7 +95,7 @@ def effect_detail(conn: Connection, effect: str) -> EffectDetail:
     table = tables.effect
     row = conn.execute(select(table).where(table.c.id == effect)).mappings().first()
     if row is None:
-        raise NotThere(f"there is no effect {effect}.")
+        raise not_there("effect", effect)
     needed = columns_of(table, NeededEffect).join(tables.need, tables.need.c.needed == table.c.id)
     needed = needed.where(tables.need.c.effect == effect).order_by(table.c.id)
     attempts = columns_of(tables.attempt, AttemptItem).where(tables.attempt.c.effect == effect)

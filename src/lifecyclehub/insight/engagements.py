@@ -9,7 +9,6 @@ from typing import Literal
 
 from sqlalchemy import Connection, select
 
-from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.clients import (
     EngagementItem,
     InvoiceItem,
@@ -21,6 +20,7 @@ from lifecyclehub.insight.clients import (
     links_of,
     ticket_item,
 )
+from lifecyclehub.insight.filters import not_there
 from lifecyclehub.insight.findings import WITHHELD, findings_about
 from lifecyclehub.insight.lists import LinkItem
 from lifecyclehub.insight.money import Amount, MoneyLine, money_line
@@ -95,7 +95,7 @@ def engagement_page(conn: Connection, engagement: str) -> EngagementPage:
     """Give all about one engagement, its timeline from first to last. Raises NotThere."""
     state = load_states(conn, {engagement}).get(engagement)
     if state is None:
-        raise NotThere(f"there is no engagement {engagement}.")
+        raise not_there("engagement", engagement)
     row = state.engagement
     links = links_of(conn, _things(state))
     mine = {one for kind in ("deal", "project", "ticket", "invoice") for one in (thing["id"] for thing in state.things(kind))}

@@ -15,6 +15,7 @@ from lifecyclehub.insight.advice import delivery_advice, effect_advice, notice_a
 from lifecyclehub.insight.clients import links_of
 from lifecyclehub.insight.decisions import HandoffWhy, handoffs_for
 from lifecyclehub.insight.details import DeliveryDetail, EffectDetail, delivery_detail, effect_detail
+from lifecyclehub.insight.filters import not_there
 from lifecyclehub.insight.findings import INVITE, findings_about, unassigned_detail
 from lifecyclehub.insight.lists import LinkItem, NoticeItem, columns_of
 from lifecyclehub.insight.teammates import assigns
@@ -81,7 +82,7 @@ def explain(conn: Connection, rules: Rules, asked: str, now: datetime) -> Explan
         "dlv": one.delivery,
     }
     if prefix not in others:
-        raise NotThere(f"nothing is called {asked!r}. {FORMS}")
+        raise NotThere(f"nothing is called {asked!r}.", mend=FORMS)
     return others[prefix](thing)
 
 
@@ -120,7 +121,7 @@ class _Explainer:
     def engagement(self, engagement: str) -> Explanation:
         state = load_states(self._conn, {engagement}).get(engagement)
         if state is None:
-            raise NotThere(f"there is no engagement {engagement}.")
+            raise not_there("engagement", engagement)
         row = state.engagement
         derived = self._rules.handoffs.lifecycle.stage(stage_facts(self._rules, state, self._now))
         world = read_world(self._conn)
@@ -143,7 +144,7 @@ class _Explainer:
     def _row(self, table: Any, identity: str, kind: str) -> Row:
         found = rows(self._conn, table, "id", {identity})
         if not found:
-            raise NotThere(f"there is no {kind} {identity}.")
+            raise not_there(kind, identity)
         return found[0]
 
     def _standing_line(self, row: Row) -> str:
@@ -217,7 +218,7 @@ class _Explainer:
     def notice(self, notice: str) -> Explanation:
         row = self._conn.execute(columns_of(tables.notice, NoticeItem).where(tables.notice.c.id == notice)).mappings().first()
         if row is None:
-            raise NotThere(f"there is no notice {notice}.")
+            raise not_there("notice", notice)
         one = NoticeItem(**dict(row))
         links = self._links_of_record(one.connection, one.kind, one.record_id)
         said = [f"{one.kind} {one.record_id} may have {one.change}, says the delivery {one.delivery}.", _notice_line(one)]
@@ -263,7 +264,7 @@ class _Explainer:
         last = self._conn.execute(asked.order_by(table.c.id.desc()).limit(_LAST_NOTICES)).mappings()
         notices = tuple(NoticeItem(**dict(one)) for one in last)
         if not links and not notices:
-            raise NotThere(f"nothing was ever heard of {kind} {record_id} on {connection}. Change it in its tool, or sweep.")
+            raise NotThere(f"nothing was ever heard of {kind} {record_id} on {connection}.", mend="Change it in its tool.")
         owner = next((link for link in links if link.thing and link.thing_kind in TABLES), None)
         if owner is not None and owner.thing_kind is not None and owner.thing is not None:
             whole = self.thing(owner.thing_kind, owner.thing)
@@ -333,16 +334,16 @@ def _links_at(conn: Connection, address: str) -> tuple[str, str, str]:
     wanted = or_(*(table.c.address == one for one in {address, bare, f"{bare}/"}))
     row = conn.execute(select(table.c.connection, table.c.kind, table.c.record_id).where(wanted)).first()
     if row is None:
-        raise NotThere(f"no record at {address} is known. Give connection/kind/record id, or look it up in the links.")
+        raise NotThere(f"no record at {address} is known.", mend="Give connection/kind/record id, or look it up in the links.")
     return row.connection, row.kind, row.record_id
 
 
 def _named_link(conn: Connection, asked: str) -> tuple[str, str, str]:
     parts = asked.split("/", 2)
     if len(parts) != 3 or not all(parts):
-        raise NotThere(f"{asked!r} names no record. {FORMS}")
+        raise NotThere(f"{asked!r} names no record.", mend=FORMS)
     table = tables.connection
     row = conn.execute(select(table.c.id).where(or_(table.c.id == parts[0], table.c.name == parts[0]))).first()
     if row is None:
-        raise NotThere(f"there is no connection {parts[0]!r}. {FORMS}")
+        raise NotThere(f"there is no connection {parts[0]!r}.", mend=FORMS)
     return row.id, parts[1], parts[2]

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from sqlalchemy import Connection, Select, Table, func, or_, select, tuple_
 
 from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.insight.filters import refuse_unknown
 from lifecyclehub.store import tables
 
 T = TypeVar("T")
@@ -172,7 +173,8 @@ def list_notices(
     record_id: str | None = None,
     delivery: str | None = None,
 ) -> Listed[NoticeItem]:
-    """Give notices, newest first. Raises UnknownCursor."""
+    """Give notices, newest first. Raises UnknownCursor, and NotThere for a filter that can match nothing."""
+    refuse_unknown(conn, kind=kind, delivery=delivery)
     wanted = {"state": state, "connection": connection, "kind": kind, "record_id": record_id, "delivery": delivery}
     return listed(conn, tables.notice, NoticeItem, page, **wanted)
 
@@ -188,7 +190,8 @@ def list_effects(
     engagement: str | None = None,
     subject: str | None = None,
 ) -> Listed[EffectItem]:
-    """Give effects, newest first. Raises UnknownCursor."""
+    """Give effects, newest first. Raises UnknownCursor, and NotThere for a filter that can match nothing."""
+    refuse_unknown(conn, handoff=handoff, action=action, engagement=engagement, thing=subject)
     wanted = {"state": state, "connection": connection, "handoff": handoff, "action": action}
     wanted |= {"engagement": engagement, "subject": subject}
     return listed(conn, tables.effect, EffectItem, page, **wanted)
@@ -203,7 +206,11 @@ def list_links(
     thing: str | None = None,
     linked: bool | None = None,
 ) -> Listed[LinkItem]:
-    """Give links by connection, kind and record id. `linked` False: records that are nobody's. Raises UnknownCursor."""
+    """Give links by connection, kind and record id. `linked` False: records that are nobody's.
+
+    Raises UnknownCursor, and NotThere for a filter that can match nothing.
+    """
+    refuse_unknown(conn, kind=kind, thing=thing)
     table = tables.link
     statement = _filtered(columns_of(table, LinkItem), table, connection=connection, kind=kind, thing=thing)
     if linked is not None:

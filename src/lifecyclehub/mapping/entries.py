@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.mapping.converters import Converter
 from lifecyclehub.mapping.expressions import Expression, compile_expression
 from lifecyclehub.mapping.functions import as_text
-from lifecyclehub.mapping.shape import nearest
 
 FORMAT = 1
 _KINDS: dict[str, tuple[type, str]] = {

@@ -11,12 +11,11 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from lifecyclehub import jsonio
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.mapping.converters import CONVERTERS, Converter
 from lifecyclehub.mapping.entries import read_lookups, read_toml, refuse_unknown, shown
 from lifecyclehub.mapping.inbound import Inbound, read_inbound
 from lifecyclehub.mapping.outbound import Outbound, read_outbound
-from lifecyclehub.mapping.shape import nearest
 
 _SIZE_CAP = 1024 * 1024
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.mapping.converters import BY_TYPE, Converter, Minor, amount_in_minor
 from lifecyclehub.mapping.entries import COMMON_KEYS, Entry, Lookup, Origin, read_entry, refuse_shape, shown
-from lifecyclehub.mapping.shape import ACCOUNT, OPEN, VALUE, Members, find, nearest
+from lifecyclehub.mapping.shape import ACCOUNT, OPEN, VALUE, Members, find
 from lifecyclehub.messages import Document
 from lifecyclehub.model import THINGS, Field, field_at
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from lifecyclehub.errors import MappingError
+from lifecyclehub.errors import MappingError, nearest
 from lifecyclehub.mapping.expressions import Expression
 from lifecyclehub.mapping.syntax import Path, dotted
 from lifecyclehub.model import THINGS, Field
@@ -52,15 +50,6 @@ OPEN, VALUE = Open(), Leaf()
 _SINGLE = (str, int, bool, float, Decimal, date, datetime)
 MONEY = Members({"minor": VALUE, "currency": VALUE, "decimal": VALUE})
 ACCOUNT = Members({"id": VALUE, "name": VALUE, "currency": VALUE, "timezone": VALUE})
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Give ` Did you mean …?` for the nearest known name, else the list of all when it is short."""
-    known = sorted(names)
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]}?"
-    return f"There are: {', '.join(known)}." if known and len(known) <= 24 else ""
 
 
 @cache

@@ -115,7 +115,7 @@ async def client(request: Request, client: str) -> ClientPage:
     return await _ask(request, client_page, client)
 
 
-@router.get("/engagements", responses=answers("engagements", 400), summary="Which engagements are there?")
+@router.get("/engagements", responses=answers("engagements", 400, 404), summary="Which engagements are there?")
 async def engagements(request: Request, asked: Annotated[EngagementListing, Query()]) -> Page[EngagementItem]:
     """List engagements, newest first."""
     return Page.of(await _ask(request, list_engagements, asked.page, **_filters(asked)))
