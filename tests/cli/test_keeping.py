@@ -74,6 +74,21 @@ def test_nobody_else_may_read_the_database_and_what_sqlite_keeps_beside_it(
     assert run(capsys, home, "doctor")[0] == 0
 
 
+@pytest.mark.parametrize("place", [0, 4096, 60 * 4096])
+def test_a_damaged_file_is_named_with_what_mends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: int) -> None:
+    home = make_home(tmp_path).home
+    run(capsys, home, "backup", str(tmp_path / "monday"))
+    with (home / "hub.sqlite3").open("r+b") as raw:
+        raw.seek(place)
+        raw.write(b"\xff" * 65536)
+    code, said = run(capsys, home, "doctor")
+    assert code == 1
+    assert "database file: " in said
+    assert "lifecyclehub restore" in said
+    assert run(capsys, home, "restore", str(tmp_path / "monday"))[0] == 0
+    assert run(capsys, home, "doctor")[0] == 0
+
+
 def test_a_copy_is_confirmed_beside_others_or_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = make_home(tmp_path).home
     copy = tmp_path / "copy"
