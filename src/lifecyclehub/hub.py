@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from lifecyclehub.admin.applied import AppliedMeanwhile, Applying, InForce, apply_set, read_applied
 from lifecyclehub.admin.hosts import host_fingerprint
-from lifecyclehub.admin.presence import ASLEEP, AWAKE, BEAT_S, LOOKING, Presence, installation_of, may_do
+from lifecyclehub.admin.presence import ASLEEP, AWAKE, BEAT_S, LOOKING, Presence, installation_of, may_do, serves_one
 from lifecyclehub.admin.renewal import Prober
 from lifecyclehub.admin.restored import LOOK_S, drop_ended, has_looked_back, looked_back, restored_of
 from lifecyclehub.dispatch.dispatcher import Dispatcher
@@ -56,9 +56,13 @@ def _changing(conn: Connection) -> tuple[int, Mapping[str, Opened]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workings:
-    """What the hub's work runs on: database, store, connectors' code, timers, applied rules. A simulation gives its own."""
+    """What the hub's work runs on: database, store, connectors' code, timers, applied rules. A simulation gives its own.
+
+    `alone` tells whether the database serves one hub only.
+    """
 
     engine: Callable[[str], Engine] = open_engine
+    alone: Callable[[Engine], bool] = serves_one
     store: Callable[[Engine], Store] = Store
     runner: Callable[[], PluginRunner] = PluginRunner
     timers: Callable[[], Timers] = Timers
@@ -134,7 +138,7 @@ class Hub:
         self.sweeper = Sweeper(self.tools, lambda: self.directory, self.intake)
         self.prober = Prober(self)
         self.timers = self._workings.timers()
-        self.presence = Presence(settings, self.engine, self.store, self.clock, self.tools.holder)
+        self.presence = Presence(settings, self.store, self.clock, self.tools.holder, alone=self._workings.alone(self.engine))
         self.ready = False
         self._took_up = ASLEEP  # what it might do when it last took up what was left
 

@@ -39,6 +39,11 @@ def _must_look_back(restored: datetime | None, looked: datetime | None) -> bool:
     return restored is not None and (looked is None or looked < restored)
 
 
+def serves_one(engine: Engine) -> bool:
+    """Tell whether a database serves only one hub: SQLite does."""
+    return engine.dialect.name == "sqlite"
+
+
 class Locks:
     """Holds a home, and an embedded store's file, for one process: the same file can be reached from two homes."""
 
@@ -80,16 +85,12 @@ class Locks:
 class Presence:
     """One process's place among those that work on a store."""
 
-    def __init__(self, settings: Settings, engine: Engine, store: Store, clock: Clock, hub: str) -> None:
-        self._engine, self._store, self._clock, self._hub = engine, store, clock, hub
+    def __init__(self, settings: Settings, store: Store, clock: Clock, hub: str, *, alone: bool) -> None:
+        """`alone`: this process has the store for itself."""
+        self._store, self._clock, self._hub, self.alone = store, clock, hub, alone
         self.fingerprint = host_fingerprint(settings)
         self._locks = Locks(settings)
         self.arrived = False
-
-    @property
-    def alone(self) -> bool:
-        """Tell whether this process has the store for itself: SQLite serves one."""
-        return self._engine.dialect.name == "sqlite"
 
     def take_home(self) -> None:
         """Take the home, and an embedded store's file. Raises ConfigurationError while another hub has one of them."""

@@ -181,3 +181,8 @@ class Database:
     def switch(self, handoffs: tuple[str, ...]) -> None:
         """Switch handoffs on, from the scenario's first moment."""
         self._write({"handoff": [{"id": one, "state": "on", "go_live": EPOCH} for one in handoffs]})
+
+    def confirm(self, settings: Settings) -> None:
+        """Let another home write to the tools, too."""
+        row = {"fingerprint": host_fingerprint(settings), "name": settings.home.name, "who": "torture", "since": EPOCH}
+        self._write({"host": [row]})

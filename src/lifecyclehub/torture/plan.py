@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from lifecyclehub.torture.elements import CHAOS_S, TOOLS, Act, Crash, Fault, Plan
 from lifecyclehub.torture.tools import ONCE, Character
-
-TOOLS: Final = ("crm", "projects", "desk", "books")
-CHAOS_S: Final = 500.0
+from lifecyclehub.torture.worlds import FURTHER, FURTHER_POINTS, further
 
 # What goes wrong with a request to a vendor: (kind, whether writes or reads meet it).
 OUT: Final[dict[str, tuple[str, ...]]] = {
@@ -47,54 +46,8 @@ STORE: Final = ("busy", "lost race", "unknown commit", "slow commit")
 PROCESS: Final = ("kill", "stall", "restart", "clock ahead", "clock back")
 # What goes wrong at a vendor for a while.
 VENDOR: Final = ("outage", "down", "access lost")
-KINDS: Final = (*OUT, *IN, *STORE, *PROCESS, *VENDOR)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that goes wrong. `where`: the tool, with `write`, `read` or `hook`; the operation; or "".
-
-    `nth`: at which time it comes by there, counted from one, or at which second. `seconds`: for how long.
-    """
-
-    kind: str
-    where: str = ""
-    nth: float = 1
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """Our process is killed when it comes by a point for the nth time, and starts again so many seconds later."""
-
-    point: str
-    hit: int
-    down_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """What a person does at a moment; `deal` says with which of the scenario's deals it has to do."""
-
-    at: float
-    what: str
-    deal: int
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A whole scenario. `patience`: how vendors repeat webhooks; `lags`: how long each tool hides what it did."""
-
-    seed: int
-    characters: tuple[Character, ...]
-    patience: tuple[str, ...]
-    lags: tuple[float, ...]
-    standing: bool
-    acts: tuple[Act, ...]
-    faults: tuple[Fault, ...]
-    crashes: tuple[Crash, ...]
-    shuffled: bool = True
+_FIRST: Final = (*OUT, *IN, *STORE, *PROCESS, *VENDOR)
+KINDS: Final = (*_FIRST, *FURTHER)
 
 
 # Each set of characters is one set of rules to be read, so there are only so many.
@@ -129,15 +82,20 @@ _POINTS: Final = (
     ),
     *(f"{tool} {sort} {when}" for tool in TOOLS for sort in ("write", "read") for when in ("leaves", "acted", "answered")),
 )
-POINTS: Final = tuple(_POINTS)
+POINTS: Final = (*_POINTS, *FURTHER_POINTS)
 
 
 def plan_of(seed: int) -> Plan:
-    """Draw the scenario of a seed."""
+    """Draw the scenario of a seed, with what further worlds hold."""
+    return further(plain(seed))
+
+
+def plain(seed: int) -> Plan:
+    """Draw the scenario of a seed in the first of all worlds: one hub, tools that keep their ways, no restore."""
     dice = random.Random(f"plan {seed}")
     cast = CASTS[seed % len(CASTS)]
     deals = dice.choice((1, 1, 1, 2, 2, 3))
-    kinds = [kind for kind in KINDS if dice.random() < dice.choice((0.1, 0.3, 0.5))]
+    kinds = [kind for kind in _FIRST if dice.random() < dice.choice((0.1, 0.3, 0.5))]
     return Plan(
         seed=seed,
         characters=cast,
@@ -205,7 +163,7 @@ def _early(dice: random.Random) -> int:
 def _crashes(dice: random.Random) -> tuple[Crash, ...]:
     count = dice.choice((1, 1, 2, 3, 6))
     return tuple(
-        Crash(dice.choice(POINTS), dice.choice((1, 1, 2, 3, 5)), dice.choice((0.2, 2.0, 30.0, 120.0))) for _ in range(count)
+        Crash(dice.choice(_POINTS), dice.choice((1, 1, 2, 3, 5)), dice.choice((0.2, 2.0, 30.0, 120.0))) for _ in range(count)
     )
 
 
@@ -219,5 +177,8 @@ def matrix() -> Iterator[Plan]:
     )
     for point in POINTS:
         for cast in (0, 6):
-            quiet = plan_of(cast)
+            quiet = plain(cast)
             yield replace(quiet, acts=acts, faults=(), crashes=(Crash(point, 1, 2.0),))
+
+
+__all__ = ["CHAOS_S", "IN", "KINDS", "OUT", "POINTS", "TOOLS", "Act", "Crash", "Fault", "Plan", "matrix", "plain", "plan_of"]

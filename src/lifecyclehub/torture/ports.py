@@ -17,6 +17,7 @@ from lifecyclehub.timers import Tick, Timers
 from lifecyclehub.torture.loop import Process
 
 if TYPE_CHECKING:
+    from lifecyclehub.torture.machine import Machine
     from lifecyclehub.torture.world import World
 
 
@@ -155,8 +156,8 @@ class VirtualRunner(PluginRunner):
 class VirtualTimers(Timers):
     """Ticks in virtual time, and seldom while nothing is due: a hub in production ticks in vain."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
         self._ticks: list[tuple[float, str, Tick]] = []
         self._beating: list[asyncio.Future[None]] = []
         self._ticking: list[asyncio.Future[None]] = []
@@ -178,7 +179,7 @@ class VirtualTimers(Timers):
 
     async def _beat(self, seconds: float, name: str, tick: Tick) -> None:
         while True:
-            await self._world.next_beat(name, seconds)
+            await self._machine.next_beat(name, seconds)
             ticking = asyncio.ensure_future(self._guarded(name, tick))
             self._ticking.append(ticking)
             ticking.add_done_callback(self._ticking.remove)
@@ -188,4 +189,4 @@ class VirtualTimers(Timers):
         try:
             await tick()
         except Exception as error:  # noqa: BLE001 (a tick that fails comes again)
-            self._world.note("tick failed", name, type(error).__name__, error)
+            self._machine.note("tick failed", name, type(error).__name__, error)

@@ -9,33 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from lifecyclehub.errors import DeliveryRejected
-from lifecyclehub.hub import Hub, Workings
-from lifecyclehub.intake.receive import Incoming
 from lifecyclehub.store import tables
-from lifecyclehub.store.writer import StoreBusy, StoreClosed
-from lifecyclehub.torture.database import PUBLIC, Database
-from lifecyclehub.torture.loop import EPOCH, PROCESS, Process, VirtualClock, VirtualLoop
+from lifecyclehub.torture.database import Database
+from lifecyclehub.torture.elements import TOOLS, Fault, Plan
+from lifecyclehub.torture.loop import EPOCH, Process, VirtualClock, VirtualLoop
+from lifecyclehub.torture.machine import BY_STORE, Machine
 from lifecyclehub.torture.network import Hook, Hooks, Network
-from lifecyclehub.torture.plan import TOOLS, Fault, Plan
-from lifecyclehub.torture.ports import SeededRandomness, VirtualRunner, VirtualStore, VirtualTimers
-from lifecyclehub.torture.rules import in_force, registry_of
+from lifecyclehub.torture.rules import registry_of
 from lifecyclehub.torture.vendor import Vendor
 
-# How long a tick that has nothing to do may wait: in the chaos, and after it.
-_LONG = {"effects": (20.0, 900.0), "notices": (20.0, 900.0), "configuration": (60.0, 3600.0), "sweeps": (60.0, 300.0)}
-_LONG_TICK = (20.0, 3600.0)
-_BY_STORE = ("effects", "notices")  # what is due for these is written in the store
-
-
-def _ring(waiting: asyncio.Future[bool]) -> None:
-    if not waiting.done():
-        waiting.set_result(True)
-
+if TYPE_CHECKING:
+    from lifecyclehub.hub import Hub
 
 _effect, _notice = tables.effect, tables.notice
 _DUE = (
@@ -66,11 +54,11 @@ class World:
         self._slow = 0.0
         self._born = 0
         self.commits = 0
-        self._sleepers: dict[str, list[asyncio.Future[bool]]] = {}
         self._due: tuple[int, datetime | None] = (-1, None)
         self.graves: list[Any] = []  # what dead processes leave: swept away only after the scenario
-        self.process: Process | None = None
-        self.hub: Hub | None = None
+        self.machines = [Machine(self, number) for number in range(plan.hubs)]
+        self._doors = Random(f"doors {plan.seed}")
+        self._rung: Counter[str] = Counter()
         self.vendors = {
             name: Vendor(name, character, self.vendor_now) for name, character in zip(TOOLS, plan.characters, strict=True)
         }
@@ -139,6 +127,7 @@ class World:
         if process is None or not process.alive:
             return True
         self.passed[name] += 1
+        self._maybe_asleep(process, name)
         crash = None if self.calm else self._crashes.pop((name, self.passed[name]), None)
         if crash is None:
             return False
@@ -147,8 +136,19 @@ class World:
         self.fired["kill"] += 1
         self.fired[f"at {name}"] += 1
         self.note("killed", name)
-        self.kill(crash.down_s)
+        machine = self.machine_of(process)
+        if machine is not None:
+            machine.kill(crash.down_s)
         return True
+
+    def _maybe_asleep(self, process: Process, name: str) -> None:
+        """Stall a process that comes by a point where one is to sleep."""
+        turn, machine = self.passed[name], self.machine_of(process)
+        if machine is not None and not process.stalled:
+            fault = self.take(lambda one: one.kind == "stalls there" and one.where == name and one.nth <= turn)
+            if fault is not None:
+                self.fire(fault)
+                machine.stall(fault.seconds)
 
     def store_fault(self) -> str | None:
         """Say what goes wrong with the commit that is about to be."""
@@ -173,149 +173,60 @@ class World:
         slow, self._slow = self._slow, 0.0
         return slow
 
-    # --- the hub's process ----------------------------------------------------------------------------------------------
+    # --- hubs -------------------------------------------------------------------------------------------------------------
 
-    def workings(self, process: Process) -> Workings:
-        """Give what a hub of this world runs on."""
-        return Workings(
-            engine=lambda _url: self.database.engine,
-            store=lambda engine: VirtualStore(engine, self, process),
-            runner=lambda: VirtualRunner(self),
-            timers=lambda: VirtualTimers(self),
-            applied=lambda conn, *_: in_force(conn, self.plan.characters, self.database.settings, self.edition),
-        )
+    @property
+    def hub(self) -> Hub | None:
+        """Give a hub that runs, None while none does."""
+        return next((one.hub for one in self.machines if one.living), None)
 
-    def boot(self) -> None:
-        """Start a hub, as the machine's supervisor does."""
-        if self.process is not None and self.process.alive:
-            return  # somebody else started it meanwhile
+    def next_name(self) -> str:
+        """Name the next process."""
         self._born += 1
-        process = self.process = Process(f"hub {self._born}")
-        context = contextvars.Context()
-        context.run(PROCESS.set, process)
-        self.note("starts", process.name)
-        context.run(self._construct, process)
-        if self.hub is not None:
-            starting = self.loop.create_task(self.hub.start(), context=context)
-            starting.add_done_callback(lambda done: self._started(process, done), context=contextvars.Context())
+        return f"hub {self._born}"
 
-    def _construct(self, process: Process) -> None:
-        if self.store_is_busy():
-            self.hub = None
-            self.kill(5.0)
-            return
-        self.hub = Hub(
-            self.database.settings,
-            registry=self.registry,
-            clock=self.clock,
-            randomness=SeededRandomness(f"{process.name} {self.plan.seed}"),
-            transport=lambda _private: self.network,
-            workings=self.workings(process),
-        )
+    def machine_of(self, process: Process | None) -> Machine | None:
+        """Give where a process lives; None when it does so no more."""
+        return next((one for one in self.machines if process is not None and one.process is process and process.alive), None)
 
-    def _started(self, process: Process, done: asyncio.Task[None]) -> None:
-        if process.alive and not done.cancelled() and (error := done.exception()) is not None:
-            self.note("did not start", type(error).__name__, error)
-            self.kill(5.0)
-
-    def kill(self, down_s: float) -> None:
-        """End the hub's process now; the supervisor starts another one later."""
-        self.bury()
-        self.outside(down_s, self.boot)
-
-    def bury(self) -> None:
-        """End the hub's process now."""
-        if self.process is not None:
-            self.process.die()
-        if self.hub is not None:
-            self.hub.presence.leave_home()
-            self.graves.append(self.hub)
-        self._sleepers.clear()
-        self.process = self.hub = None
-
-    def stall(self, seconds: float) -> None:
-        """Stop the hub's process as SIGSTOP does, and let it go on later."""
-        process = self.process
-        if process is not None:
-            process.stalled = True
-            self.outside(seconds, lambda: self.loop.resume(process))
-
-    async def restart(self) -> None:
-        """Stop the hub in good order and start another one."""
-        hub, process = self.hub, self.process
-        if hub is None or process is None or not hub.ready:
-            return
-        context = contextvars.Context()
-        context.run(PROCESS.set, process)
-        stopping = self.loop.create_task(hub.stop(), context=context)
-        await asyncio.wait({stopping}, timeout=60)
-        if process.alive and process is self.process:
-            self.bury()
-            self.boot()
-
-    # --- a webhook arrives ------------------------------------------------------------------------------------------------
+    def machine(self, fault: Fault) -> Machine:
+        """Give the machine that a fault strikes: the one that it names, else one or the other."""
+        number = int(fault.where) if fault.where.isdigit() else int(fault.nth)
+        return self.machines[number % len(self.machines)]
 
     async def ring(self, hook: Hook) -> int:
-        """Bring a webhook to the hub as the web server does, and give the status that the vendor sees (0: none)."""
-        hub, process = self.hub, self.process
-        if hub is None or process is None or not process.alive:
-            return 0
-        context = contextvars.Context()
-        context.run(PROCESS.set, process)
-        answering = self.loop.create_task(self._receive(hub, hook), context=context)
-        done, _ = await asyncio.wait({answering}, timeout=10)
-        return answering.result() if done and not answering.cancelled() else 0
-
-    async def _receive(self, hub: Hub, hook: Hook) -> int:
-        if not hub.ready:
-            return 503
-        path = f"/hooks/end_{hook.vendor}"
-        incoming = Incoming(
-            endpoint=f"end_{hook.vendor}", method="POST", url=PUBLIC + path, headers=hook.headers(), body=hook.body
-        )
-        try:
-            return (await hub.reception.receive(incoming)).status
-        except DeliveryRejected as rejection:
-            return rejection.status
-        except (StoreBusy, StoreClosed):
-            return 503
+        """Bring a webhook to a hub, or to all of them, and give the status that the vendor sees (0: none)."""
+        if len(self.machines) == 1:
+            return await self.machines[0].ring(hook)
+        where = f"{hook.vendor} hook"
+        turn = self._rung[where] = self._rung[where] + 1
+        fault = self.take(lambda one: one.kind == "both doors" and one.where == where and one.nth <= turn)
+        living = [one for one in self.machines if one.living] or self.machines
+        first = self._doors.choice(living)
+        if fault is None:
+            return await first.ring(hook)
+        self.fire(fault)
+        others = [self.start(one.ring(hook)) for one in self.machines if one is not first]
+        status = await first.ring(hook)
+        await asyncio.wait(others)
+        return status
 
     # --- ticks that have nothing to do --------------------------------------------------------------------------------------
 
     def written(self, names: list[str]) -> None:
         """Note that something was committed: whoever ticks looks again soon."""
         self.note("commit", *dict.fromkeys(names))
-        self.commits += 1
-        self.stir(*_BY_STORE)
+        if names != ["beat"]:
+            self.commits += 1
+            self.stir(*BY_STORE)
 
     def stir(self, *names: str) -> None:
         """Let ticks look again when they are to come; without names all of them, soon."""
-        for name in names or tuple(self._sleepers):
-            for one in self._sleepers.pop(name, ()):
-                if not one.done():
-                    one.set_result(False)
+        for one in self.machines:
+            one.stir(*names)
 
-    async def next_beat(self, name: str, seconds: float) -> None:
-        """Wait until a tick is to come: when something is due, else seldom. A hub in production ticks in vain."""
-        longest = _LONG.get(name, _LONG_TICK)[self.calm]
-        began = self.loop.time()
-        while True:
-            due = self._next_due() if name in _BY_STORE else None
-            wait = longest if due is None else (due - self.clock.now()).total_seconds()
-            wait = min(max(wait, seconds), longest) - (self.loop.time() - began)
-            if wait <= 0:
-                return
-            waiting: asyncio.Future[bool] = self.loop.create_future()
-            self._sleepers.setdefault(name, []).append(waiting)
-            bell = self.loop.call_later(wait, _ring, waiting)
-            if await waiting:
-                return
-            bell.cancel()
-            if name not in _BY_STORE:
-                await asyncio.sleep(seconds)
-                return
-
-    def _next_due(self) -> datetime | None:
+    def next_due(self) -> datetime | None:
+        """Give the moment when the first effect or notice is due."""
         if self._due[0] != self.commits:
             with self.database.engine.connect().execution_options(write=False) as conn, conn.begin():
                 found = [conn.execute(one).scalar() for one in _DUE]

@@ -1,0 +1,76 @@
+"""What further worlds hold, each drawn from a stream of its own: what an older seed meets otherwise stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from lifecyclehub.torture.elements import CHAOS_S, TOOLS, Fault, Plan
+
+# What goes wrong where two hubs share a store: one sleeps for longer than its lease or dies for longer than that; both are
+# told the same; one sleeps at a certain point.
+HUBS: Final = ("hub stalls", "hub dies", "both doors", "stalls there")
+FURTHER: Final = HUBS
+FURTHER_POINTS: Final[tuple[str, ...]] = ()
+
+_ASLEEP_AT: Final = (
+    "keep after",
+    "split before",
+    "split after",
+    "SettleAndDecide after",
+    "TakeClaims before",
+    "TakeClaims after",
+    "WriteReceipts before",
+    "WriteReceipts after",
+    "Advance after",
+    *(f"{tool} write {when}" for tool in TOOLS for when in ("leaves", "answered")),
+)
+_LEASE_OVER_S: Final = (40.0, 70.0, 150.0)
+
+
+def further(plan: Plan) -> Plan:
+    """Give the plan with what further worlds add to it."""
+    for world in (_two_hubs,):
+        plan = world(plan)
+    return plan
+
+
+def _with(plan: Plan, faults: list[Fault]) -> Plan:
+    return replace(plan, faults=(*plan.faults, *faults))
+
+
+def _several(dice: Random, chance: float, most: int, made: Callable[[], Fault]) -> list[Fault]:
+    return [made() for _ in range(dice.randint(1, most))] if dice.random() < chance else []
+
+
+def _two_hubs(plan: Plan) -> Plan:
+    """Two hubs share the store."""
+    dice = Random(f"hubs {plan.seed}")
+    if dice.random() >= 0.15:
+        return plan
+    long = (*_LEASE_OVER_S, 300.0)
+
+    def at_some_time(kind: str) -> Fault:
+        return Fault(kind, str(dice.randrange(2)), dice.uniform(5, CHAOS_S), dice.choice(long))
+
+    faults = [
+        *_several(dice, 0.6, 2, lambda: at_some_time("hub stalls")),
+        *_several(dice, 0.6, 2, lambda: at_some_time("hub dies")),
+        *_several(dice, 0.6, 4, lambda: Fault("both doors", f"{dice.choice(TOOLS)} hook", dice.randint(1, 6))),
+        *_several(
+            dice,
+            0.7,
+            3,
+            lambda: Fault("stalls there", dice.choice(_ASLEEP_AT), dice.randint(1, 4), dice.choice(_LEASE_OVER_S)),
+        ),
+    ]
+    if dice.random() < 0.5:  # it sleeps with an answer in its hands, and wakes while the other one is just sending
+        tool, turn = dice.choice(TOOLS), dice.randint(1, 3)
+        faults += [
+            Fault("5xx, not done", f"{tool} write", turn),
+            Fault("stalls there", f"{tool} write answered", turn, dice.choice(_LEASE_OVER_S)),
+            Fault(dice.choice(("slow", "no answer, done", "late")), f"{tool} write", turn + 1, 8.0),
+        ]
+    return replace(_with(plan, faults), hubs=2)
