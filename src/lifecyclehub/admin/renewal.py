@@ -106,7 +106,8 @@ class Prober:
             if not await self._turns(hold, Hold(name, holder, _TURN_S, began)):
                 continue  # another hub is at it
             try:
-                await self._one(row)
+                if await self._is_as_read(row):  # else another hub had its turn between our look and ours
+                    await self._one(row)
             except NeedsReauthorization as error:
                 await self._hub.store.run(pause, Pause(row["connection"], str(error), began))
                 return
@@ -114,6 +115,10 @@ class Prober:
                 await self._failed(row, f"it could not be asked after: {error}")
             finally:
                 await self._turns(let_go, LetGo(name, holder, self._hub.clock.now()))
+
+    async def _is_as_read(self, row: Row) -> bool:
+        now = {one["id"]: one for one in await self._hub.store.read(_standing)}.get(row["id"])
+        return now is not None and all(now[name] == row[name] for name in ("state", "last_probe", "not_before", "failures"))
 
     async def _turns(self, operation: Operation[T, R], item: T) -> R:
         return (await self._hub.store.run_all(operation, [item]))[0]

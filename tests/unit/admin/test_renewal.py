@@ -64,6 +64,24 @@ async def test_a_hook_that_disappeared_is_made_again_and_works(tmp_path: Path, d
         assert await w.ring(url, []) == 200
 
 
+async def test_a_hook_that_another_hub_made_again_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    async with subscribed(tmp_path) as (w, vendor):
+        vendor.hooks.clear()
+        w.clock.at += HOUR + 1
+        read = w.hub.store.read
+
+        async def slow(question: Any, *values: Any) -> Any:
+            rows = await read(question, *values)
+            w.hub.store.read = read  # type: ignore[method-assign]
+            await w.hub.prober.tick()  # the other hub, between this one's look and its turn
+            return rows
+
+        w.hub.store.read = slow  # type: ignore[method-assign,assignment]
+        await w.hub.prober.tick()
+        assert list(vendor.hooks) == ["h2"]
+        assert (the_hook(w)["vendor_id"], the_hook(w)["renewed"]) == ("h2", 1)
+
+
 async def test_a_hook_that_was_switched_off_is_made_again_and_the_old_one_ended(tmp_path: Path) -> None:
     async with subscribed(tmp_path) as (w, vendor):
         vendor.hooks["h1"]["active"] = False
