@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from lifecyclehub.connector.action import Action
@@ -24,6 +24,9 @@ class Kind:
     records that are only related. `creates_client`: an unmatched record of this kind may open a new client.
     `deletes`: how a deletion shows itself: a webhook tells of it, the list of everything does not hold the record any more,
     or only a fetch does (then that list leaves living records out, and absence from it says nothing).
+    `rewrites`: how the tool shows what it was given otherwise: `space` (trimmed, one blank for several), `case`, `markup`
+    (tags and entities), `signs` (punctuation, as in telephone numbers), `digits` (fewer after the point), `cut` (long text).
+    Whatever else differs from what we wrote counts as somebody's change.
     `poll_s`: how often a connection that polls looks for changes of this kind, None where it cannot be swept.
     """
 
@@ -34,6 +37,7 @@ class Kind:
     deletes: Literal["webhook", "list", "fetch"] = "fetch"
     poll_s: int | None = None
     creates_client: bool = False
+    rewrites: frozenset[str] = frozenset()
     label: str = ""
 
 
@@ -46,6 +50,9 @@ class Timestamp:
     member: str | None = None
     tolerance_s: int = 300
 
+
+REWRITES: Final = frozenset({"space", "case", "markup", "signs", "digits", "cut"})
+"""All that a kind may say of how its tool rewrites what it was given."""
 
 Part: TypeAlias = Literal["method", "url", "body", "timestamp"] | bytes
 """A part of the signed text; bytes stand for themselves (a separator)."""

@@ -61,6 +61,7 @@ def _one(
         seen_at=seen_at,
         values=mapped.values if mapped else {},
         hub_owned=mapped.hub_owned if mapped else frozenset(),
+        rewrites=kind.rewrites,
         marker=document.marker,
         url=document.url,
         merged=document.merged,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lifecyclehub.intake.batch import Batch
-from lifecyclehub.intake.echo import is_echo
+from lifecyclehub.intake.echo import echoes
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.model import FACT_TIMES
 from lifecyclehub.store.things import Row, canonical, observed, put
@@ -37,7 +37,7 @@ def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
     back. Anything else: news. Of a field whose word is ours nothing is taken over; a foreign change becomes a finding.
     At the first sight of a thing every value is news.
     """
-    mirror = batch.mirrors.get(seen.key, {})
+    mirror, is_echo = batch.mirrors.get(seen.key, {}), echoes(seen.rewrites)
     news: dict[str, Any] = {}
     for path, value in seen.values.items():
         now = observed(value)

@@ -14,7 +14,7 @@ class Observation:
 
     `hub_owned`: paths whose word is ours: they are watched, not taken over. `fetched` is False for a payload's own
     document. `created_at` is the record's own, None when unknown. `merged`: records that were merged into it.
-    `unannounced`: only a sweep told of it, where a webhook should have.
+    `rewrites`: how its tool shows otherwise what we wrote. `unannounced`: only a sweep told of it, where a webhook should have.
     """
 
     connection: str
@@ -30,6 +30,7 @@ class Observation:
     fetched: bool = True
     values: Mapping[str, Any] = field(default_factory=dict)
     hub_owned: frozenset[str] = frozenset()
+    rewrites: frozenset[str] = frozenset()
     marker: str | None = None
     url: str | None = None
     document: Any = None

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from lifecyclehub.connector import CONTRACT_VERSION, About, Action, Connector, Door, Marker, NativeKey, Natural, Never, UniqueId
-from lifecyclehub.connector.about import Auth, Signature
+from lifecyclehub.connector.about import REWRITES, Auth, Signature
 from lifecyclehub.connector.roles import ROLES
 
 CANONICAL: Final = frozenset({"deal", "client", "contact", "teammate", "project", "ticket", "invoice"})
@@ -85,6 +85,8 @@ def _kinds(about: About) -> Iterator[str]:
             yield f"the kind {kind.id} polls every {kind.poll_s} s"
         if kind.resolution_s < 0:
             yield f"the kind {kind.id} has a negative resolution"
+        for word in sorted(set(kind.rewrites) - REWRITES):
+            yield f"the kind {kind.id} rewrites {word!r}, which is none of {', '.join(sorted(REWRITES))}"
     people = [kind.id for kind in about.kinds if kind.fills == "teammate"]
     if len(people) > 1:  # an owner is looked up by the one record that the tool assigns by
         yield f"{' and '.join(people)} all fill 'teammate'; only the kind that the tool assigns by may"
