@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select, update
 
-from lifecyclehub.admin.credentials import Tried, ask_accounts, auth_of, checked_settings, entered, try_tokens
+from lifecyclehub.admin.credentials import TriedGrant, ask_accounts, auth_of, checked_settings, entered, try_tokens
 from lifecyclehub.admin.endpoints import ByHandSteps, Subscribed, open_endpoint, set_signing_secret, subscribe
 from lifecyclehub.admin.stored import changed, endpoints_of, find_connection, refusals_of
 from lifecyclehub.connector import About, Account, Auth, Connector
@@ -177,11 +177,10 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
     )
     tried = None
     if known is None:
-        given = secrets(way) if callable(secrets) else secrets or {}
-        tried = await try_tokens(hub.client, plugin, target, entered(way, given))
-    accounts = tried.accounts if tried else await ask_accounts(hub.client, plugin, target)
-    kept = _grant_rows(hub, target, tried) if tried else None
+        tried = TriedGrant(entered(way, secrets(way) if callable(secrets) else secrets or {}))
     try:
+        asked = try_tokens(hub.client, plugin, target, tried) if tried else ask_accounts(hub.client, plugin, target)
+        accounts = await asked
         account = _chosen(about, accounts, account_id)
         row: Row = {
             "id": hub.ids.new("con"),
@@ -198,10 +197,10 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
             "polls": polls,
             "created_at": hub.clock.now(),
         }
-        await hub.store.run(_adding, _New(row, kept))
+        await hub.store.run(_adding, _New(row, _grant_rows(hub, target, tried) if tried else None))
     except ConfigurationError as error:
-        if tried and kept and tried.grant.used_up:
-            await hub.store.run(_keeping, kept)
+        if tried and tried.used_up:
+            await hub.store.run(_keeping, _grant_rows(hub, target, tried))
             raise _with_grant(error, target.grant) from error
         raise
     await hub.reread()
@@ -213,10 +212,10 @@ def _with_grant(error: ConfigurationError, grant: str) -> ConfigurationError:
     return ConfigurationError(error.what, where=error.where, mend=f"{error.mend} {kept} add the connection with that grant.")
 
 
-def _grant_rows(hub: Hub, target: Target, tried: Tried) -> _Grant:
+def _grant_rows(hub: Hub, target: Target, tried: TriedGrant) -> _Grant:
     now = hub.clock.now()
     row: Row = {"id": target.grant, "connector": target.about.id, "auth": target.auth.name, "created_at": now}
-    return _Grant(row, sealed_tokens(hub.vault, target.grant, tried.grant.tokens, now))
+    return _Grant(row, sealed_tokens(hub.vault, target.grant, tried.tokens, now))
 
 
 def _grant_of(conn: Connection, grant: str, connector: str) -> Row:
@@ -316,10 +315,16 @@ async def new_credentials(hub: Hub, connection: Row, secrets: Mapping[str, str],
         settings=connection["settings"],
         self_hosted=before.private,
     )
-    tried = await try_tokens(hub.client, plugin, target, entered(way, secrets))
-    _chosen(plugin.about, tried.accounts, connection["account_id"])
+    tried = TriedGrant(entered(way, secrets))
+    try:
+        _chosen(plugin.about, await try_tokens(hub.client, plugin, target, tried), connection["account_id"])
+    except ConfigurationError as error:
+        if not tried.used_up:
+            raise
+        spent = "The token that you entered has been exchanged and serves no more: make a new one in the tool."
+        raise ConfigurationError(error.what, where=error.where, mend=f"{error.mend} {spent}") from error
     now = hub.clock.now()
-    sealed = sealed_tokens(hub.vault, connection["grant"], tried.grant.tokens, now)
+    sealed = sealed_tokens(hub.vault, connection["grant"], tried.tokens, now)
     released = await hub.store.run(_renewing, _Renewed(grant=connection["grant"], auth=way.name, sealed=sealed, now=now))
     hub.client.forget(connection["grant"])
     return released

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pydantic import SecretStr
 
@@ -47,14 +46,6 @@ class TriedGrant:
         return {name: value.get_secret_value() for name, value in self.tokens.secrets.items()} != {
             name: value.get_secret_value() for name, value in self.first.secrets.items()
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """What credentials reach."""
-
-    accounts: tuple[Account, ...]
-    grant: TriedGrant
 
 
 def auth_of(about: About, name: str | None) -> Auth:
@@ -128,15 +119,16 @@ def _is_seconds(text: str) -> bool:
         return False
 
 
-async def try_tokens(client: Client, connector: Connector, target: Target, tokens: Tokens) -> Tried:
-    """Ask the vendor which accounts these credentials reach. Raises ConfigurationError when they are not accepted."""
-    grant = TriedGrant(tokens)
-    trying = client.with_grants(grant)
+async def try_tokens(client: Client, connector: Connector, target: Target, tried: TriedGrant) -> tuple[Account, ...]:
+    """Ask the vendor which accounts credentials reach. Raises ConfigurationError when they are not accepted.
+
+    Whatever comes of it, `tried` has the present ones afterwards.
+    """
+    trying = client.with_grants(tried)
     try:
-        accounts = await ask_accounts(trying, connector, target)
+        return await ask_accounts(trying, connector, target)
     finally:
         await trying.aclose()
-    return Tried(accounts, grant)
 
 
 async def ask_accounts(client: Client, connector: Connector, target: Target) -> tuple[Account, ...]:

@@ -17,7 +17,7 @@ from lifecyclehub.admin.connections import (
 )
 from lifecyclehub.connector import Auth
 from lifecyclehub.dispatch.tools import Pause, pause
-from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.errors import ConfigurationError, TryAgain
 from lifecyclehub.hub import Hub
 from lifecyclehub.sandbox.hubspot import HubSpotTool
 from lifecyclehub.sandbox.xero import Xero
@@ -101,6 +101,46 @@ async def test_several_accounts_must_be_named_and_a_used_up_token_is_not_lost(tm
             row = await connect(hub, tool, name=name, secrets=None, auth=None, grant_id=grant["id"], account_id=account)
             assert (row["grant"], row["account_id"]) == (grant["id"], account)
         assert await count(hub, *KEPT) == [1, 2, 1]
+
+
+async def test_a_token_that_was_used_up_before_the_tool_failed_is_not_lost_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = Xero(tmp_path, auth="refresh_grant")
+    async with running_tools(tool), served_hub(tmp_path) as hub:
+        plugin = hub.registry.get("xero")
+        with monkeypatch.context() as once:
+            once.setattr(plugin, "accounts", failing_after(plugin.accounts))
+            with pytest.raises(ConfigurationError, match="the accounts could not be listed") as caught:
+                await connect(hub, tool, account_id=next(iter(tool.books)))
+        (grant,) = await rows(hub, tables.grant)
+        assert grant["id"] in str(caught.value)
+        again = {"secrets": None, "auth": None, "grant_id": grant["id"]}
+        row = await connect(hub, tool, account_id=next(iter(tool.books)), **again)
+        assert row["grant"] == grant["id"]
+
+
+async def test_a_used_up_token_that_replaces_nothing_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = Xero(tmp_path, auth="refresh_grant")
+    async with running_tools(tool), served_hub(tmp_path) as hub:
+        row = await connect(hub, tool, account_id=next(iter(tool.books)))
+        before = (await rows(hub, tables.secret))[0]["sealed"]
+        fresh = tool.credentials | {"refresh_token": tool._desk._refresh_token}
+        plugin = hub.registry.get("xero")
+        monkeypatch.setattr(plugin, "accounts", failing_after(plugin.accounts))
+        with pytest.raises(ConfigurationError, match="has been exchanged and serves no more: make a new one"):
+            await new_credentials(hub, row, fresh)
+        assert (await rows(hub, tables.secret))[0]["sealed"] == before
+
+
+def failing_after(accounts: Any) -> Any:
+    """Ask, and lose the answer."""
+
+    async def failing(call: Any) -> Any:
+        await accounts(call)
+        raise TryAgain("status 503")
+
+    return failing
 
 
 async def test_an_account_that_is_not_reached_is_refused_with_those_that_are(tmp_path: Path) -> None:
