@@ -71,6 +71,27 @@ def merge(batch: Batch, into: RecordKey, olds: Iterable[RecordKey], seen: Observ
     _touch(batch, kind, batch.thing(kind, stays))
 
 
+def say_parted(batch: Batch, seen: Observation, link: Row) -> None:
+    """Tell a person that a merged record stands for itself again: what was joined here is not taken apart by that."""
+    detail = (
+        f"{seen.kind} {seen.record_id} was merged into {link['merged_into']} and stands for itself again. Both count for the "
+        f"{link['thing_kind']} {link['thing']} from now on, and what was cancelled or not billed because of the merge stays so. "
+        "Merge them in the tool again where they are one; else enter what is to be apart as a new record there."
+    )
+    batch.findings.append(
+        {
+            "id": batch.ids.new("fin"),
+            "kind": "double",
+            "subject_kind": seen.kind,
+            "subject": f"{seen.connection}/{seen.record_id}",
+            "about": f"parted from {link['merged_into']}",
+            "detail": detail,
+            "facts": {"merged into": link["merged_into"], link["thing_kind"]: link["thing"]},
+            "at": batch.now,
+        }
+    )
+
+
 def _touch(batch: Batch, kind: str, thing: Row | None) -> None:
     if thing is None:
         return

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.match import Matcher
-from lifecyclehub.intake.merge import merge
+from lifecyclehub.intake.merge import merge, say_parted
 from lifecyclehub.intake.missed import FOUND
 from lifecyclehub.intake.newness import age
 from lifecyclehub.intake.news import genuine, take_over, without_later_times
@@ -113,6 +113,9 @@ class Settle:
             self._touch(batch, other.fills, thing)
 
     def _relink(self, batch: Batch, seen: Observation, thing: Any) -> None:
+        known = batch.links.get(seen.key)
+        if known is not None and known["merged_into"] is not None and known["thing"] is not None:
+            say_parted(batch, seen, known)
         columns = {
             "address": seen.url,
             "version": seen.version,

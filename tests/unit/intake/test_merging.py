@@ -126,3 +126,18 @@ def test_a_record_that_is_itself_again_is_not_merged_any_more(story: Story) -> N
     assert story.rows(t.link, record_id="9001")[0]["merged_into"] == "9003"
     story.see("hubspot", deal("9001", "appointmentscheduled"))
     assert story.rows(t.link, record_id="9001")[0]["merged_into"] is None
+
+
+def test_a_merge_that_is_undone_in_the_tool_is_told_because_nothing_is_taken_apart(story: Story) -> None:
+    story.see("hubspot", deal("9001", "appointmentscheduled"))
+    story.see("hubspot", deal("9002", "closedwon"))
+    moved(story, "hubspot.deal", "9001", "9002")
+    story.clock.at += 1
+    assert story.rows(t.finding, kind="double") == []
+    for _ in range(2):
+        story.see("hubspot", deal("9001", "appointmentscheduled"))
+    (kept,) = story.rows(t.deal)
+    (told,) = story.rows(t.finding, kind="double")
+    assert told["subject"] == "con_hubspot/9001"
+    assert "merged into 9002 and stands for itself again" in told["detail"]
+    assert kept["id"] in told["detail"]
