@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, delete, exists, func, or_, select, update
 
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER
 from lifecyclehub.dispatch.claim import release_charges
@@ -18,8 +18,8 @@ from lifecyclehub.insight.findings import BRAKE
 from lifecyclehub.insight.world import read_world
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.rules import Rules
-from lifecyclehub.store import tables
-from lifecyclehub.store.leases import living
+from lifecyclehub.store import leases, tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import rows
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all
@@ -169,24 +169,40 @@ def expire(conn: Connection, items: Sequence[tuple[datetime, str | None]]) -> li
     """
     counts = []
     for at, holder in items:
-        old = _effect.c.deadline < at
-        if holder is not None:
-            old = (_effect.c.holder != holder) & _effect.c.holder.not_in(living(conn, at))
-            uncertain = _effect.c.state.in_(("in flight", "in doubt")) & old
-            conn.execute(update(_effect).where(tables.OPEN_EFFECT, uncertain, _effect.c.not_before > at).values(not_before=at))
-        statement = (
-            update(_effect)
-            .where(tables.OPEN_EFFECT, _effect.c.state == "in flight", _effect.c.handle.is_(None), old)
-            .values(
-                state="in doubt",
-                reason="no answer",
-                detail="the sending was never answered, or nobody was there to hear it",
-                not_before=at,
-                unsure_since=func.coalesce(_effect.c.unsure_since, _effect.c.claimed_at),
-            )
-        )
-        counts.append(conn.execute(statement).rowcount)
+        if holder is None:
+            counts.append(_OVER_TIME.count(conn, at=at))
+        else:
+            dead = {"at": at, "me": holder, "alive_at": leases.database_time(conn, at)}
+            _LOOKED_AT_BY_DEAD.count(conn, **dead)
+            counts.append(_CLAIMED_BY_DEAD.count(conn, **dead))
     return counts
+
+
+def _doubtful(old: ColumnElement[bool]) -> Write:
+    """Make the operation that puts old claims in doubt; what has a handle is asked after instead."""
+    return Write(
+        update(_effect)
+        .where(tables.OPEN_EFFECT, _effect.c.state == "in flight", _effect.c.handle.is_(None), old)
+        .values(
+            state="in doubt",
+            reason="no answer",
+            detail="the sending was never answered, or nobody was there to hear it",
+            not_before=bindparam("at"),
+            unsure_since=func.coalesce(_effect.c.unsure_since, _effect.c.claimed_at),
+        )
+    )
+
+
+_LIVING = leases.living_at(bindparam("alive_at"))
+_OF_DEAD = (_effect.c.holder != bindparam("me")) & _effect.c.holder.not_in(_LIVING)
+_OVER_TIME = _doubtful(_effect.c.deadline < bindparam("at"))
+_CLAIMED_BY_DEAD = _doubtful(_OF_DEAD)
+_UNCERTAIN = or_(_effect.c.state == "in flight", _effect.c.state == "in doubt")
+_LOOKED_AT_BY_DEAD = Write(
+    update(_effect)
+    .where(tables.OPEN_EFFECT, _UNCERTAIN, _OF_DEAD, _effect.c.not_before > bindparam("at"))
+    .values(not_before=bindparam("at"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,17 +253,24 @@ def due_effects(conn: Connection, now: datetime, holder: str | None = None, limi
 
     With a holder: but those that another living hub claimed last, and goes on with itself.
     """
-    due = _effect.c.state.in_(("ready", "in doubt", "in flight")) & (_effect.c.not_before <= now)
-    due &= or_(_effect.c.state != "ready", _effect.c.target.is_(None), _has_its_turn())
-    if holder is not None:
-        due &= or_(_effect.c.holder.is_(None), _effect.c.holder == holder, _effect.c.holder.not_in(living(conn, now)))
-    statement = (
-        select(_effect.c.id, _effect.c.state, _effect.c.handle)
-        .where(tables.OPEN_EFFECT, due)
-        .order_by(_effect.c.not_before)
-        .limit(limit)
-    )
-    return [DueEffect(row.id, row.state, row.handle) for row in conn.execute(statement)]
+    if holder is None:
+        return [DueEffect(**row) for row in _DUE.all(conn, now=now, limit=limit)]
+    alive_at = leases.database_time(conn, now)
+    return [DueEffect(**row) for row in _DUE_HERE.all(conn, now=now, limit=limit, me=holder, alive_at=alive_at)]
+
+
+def _due_that(*wanted: ColumnElement[bool]) -> Query:
+    has_its_turn = or_(_effect.c.state != "ready", _effect.c.target.is_(None), _has_its_turn())
+    its_time = _effect.c.not_before <= bindparam("now")
+    which = select(_effect.c.id, _effect.c.state, _effect.c.handle)
+    which = which.where(tables.OPEN_EFFECT, or_(_UNCERTAIN, _effect.c.state == "ready"), its_time, has_its_turn, *wanted)
+    return Query(which.order_by(_effect.c.not_before).limit(bindparam("limit", type_=Integer)))
+
+
+_DUE = _due_that()
+_DUE_HERE = _due_that(
+    or_(_effect.c.holder.is_(None), _effect.c.holder == bindparam("me"), _effect.c.holder.not_in(_LIVING)),
+)
 
 
 def waiting_effects(conn: Connection, after: str, limit: int = 10_000) -> list[str]:
@@ -266,12 +289,24 @@ def waiting_effects(conn: Connection, after: str, limit: int = 10_000) -> list[s
 
 def forgotten_effects(conn: Connection, limit: int = 500) -> list[str]:
     """Give effects that nothing keeps any more and no time is set for: whoever was to go on with them may have died."""
+    return [row["id"] for row in _FORGOTTEN.all(conn, limit=limit)]
+
+
+def _kept_by_nothing() -> ColumnElement[bool]:
     need, other = tables.need, _effect.alias()
-    kept = (need.c.effect == _effect.c.id) & (need.c.needed == other.c.id) & other.c.state.not_in(OVER)
+    going_on = and_(*(other.c.state != one for one in OVER))
+    kept = (need.c.effect == _effect.c.id) & (need.c.needed == other.c.id) & going_on
     waits = (_effect.c.state == "held") & (_effect.c.reason == "needs") & ~exists().where(kept)
-    left = _effect.c.state.in_(("planned", "ready")) & _effect.c.not_before.is_(None)
-    statement = select(_effect.c.id).where(tables.OPEN_EFFECT, or_(left, waits)).order_by(_effect.c.id).limit(limit)
-    return list(conn.execute(statement).scalars())
+    left = or_(_effect.c.state == "planned", _effect.c.state == "ready") & _effect.c.not_before.is_(None)
+    return or_(left, waits)
+
+
+_FORGOTTEN = Query(
+    select(_effect.c.id)
+    .where(tables.OPEN_EFFECT, _kept_by_nothing())
+    .order_by(_effect.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 def undecided(conn: Connection, but: Collection[str] = (), limit: int = 100) -> list[tuple[str, str | None]]:

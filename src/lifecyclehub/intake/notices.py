@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, or_, select, update
 
 from lifecyclehub.intake.keep import Arrival
 from lifecyclehub.intake.taking import within_reach
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.things import Row
 
-_notice = tables.notice
-_FAILED = (
+_notice, _delivery = tables.notice, tables.delivery
+_FAILED = Write(
     update(_notice)
     .where(_notice.c.id == bindparam("which"), or_(_notice.c.state == "open", _notice.c.state == "held"))
     .values(
@@ -58,7 +59,7 @@ def fail(conn: Connection, items: Sequence[Failed]) -> list[None]:
         for notice in item.notices
     ]
     if values:
-        conn.execute(_FAILED, values)
+        _FAILED.run(conn, values)
     return [None] * len(items)
 
 
@@ -66,32 +67,31 @@ def open_notices(
     conn: Connection, now: datetime, holder: str, after: str, limit: int = 500, *, but: Collection[str] = ()
 ) -> list[Row]:
     """Give open notices whose time has come, oldest first: in this hub's hands or nobody's, `but` those of some connections."""
-    statement = (
-        select(_notice)
-        .where(
-            tables.OPEN_NOTICE,
-            _notice.c.state == "open",
-            or_(_notice.c.not_before.is_(None), _notice.c.not_before <= now),
-            within_reach(_notice, holder),
-            _notice.c.id > after,
-            *_not_of(but),
-        )
-        .order_by(_notice.c.id)
-        .limit(limit)
-    )
-    return [dict(row) for row in conn.execute(statement).mappings()]
+    return _all(conn, _BACKLOG, but, now=now, holder=holder, after=after, limit=limit)
 
 
-def _not_of(connections: Collection[str]) -> tuple[Any, ...]:
-    return (_notice.c.connection.not_in(sorted(connections)),) if connections else ()
+def _all(conn: Connection, question: Query, but: Collection[str], **values: Any) -> list[Row]:
+    if not but:
+        return question.all(conn, **values)
+    others = question.statement.where(_notice.c.connection.not_in(sorted(but)))
+    return [dict(row) for row in conn.execute(others, values).mappings()]
 
 
 def due_notices(conn: Connection, now: datetime, holder: str, limit: int = 500, *, but: Collection[str] = ()) -> list[Row]:
     """Give notices that are to be tried again now, and what others left to whoever comes first, `but` of some connections."""
-    its_time = or_(_notice.c.not_before <= now, and_(_notice.c.holder.is_(None), _notice.c.not_before.is_(None)))
-    due = (_notice.c.state == "open") & its_time & within_reach(_notice, holder)
-    statement = select(_notice).where(tables.DUE_NOTICE, due, *_not_of(but)).order_by(_notice.c.id).limit(limit)
-    return [dict(row) for row in conn.execute(statement).mappings()]
+    return _all(conn, _TO_BE_TRIED, but, now=now, holder=holder, limit=limit)
+
+
+def _notices_that(*wanted: Any) -> Query:
+    reach = within_reach(_notice, bindparam("holder"))
+    which = select(_notice).where(*wanted, _notice.c.state == "open", reach)
+    return Query(which.order_by(_notice.c.id).limit(bindparam("limit", type_=Integer)))
+
+
+_ITS_TIME = _notice.c.not_before <= bindparam("now")
+_NO_TIME = _notice.c.not_before.is_(None)
+_BACKLOG = _notices_that(tables.OPEN_NOTICE, or_(_NO_TIME, _ITS_TIME), _notice.c.id > bindparam("after"))
+_TO_BE_TRIED = _notices_that(tables.DUE_NOTICE, or_(_ITS_TIME, and_(_notice.c.holder.is_(None), _NO_TIME)))
 
 
 def notices_by_id(conn: Connection, ids: Sequence[str]) -> list[Row]:
@@ -111,8 +111,7 @@ def notices_of(conn: Connection, delivery: str, now: datetime) -> list[Row]:
 
 def open_delivery(conn: Connection, delivery: str) -> Arrival | None:
     """Give a delivery where it is not split yet."""
-    table = tables.delivery
-    row = conn.execute(select(table).where(table.c.id == delivery, table.c.state == "open")).mappings().first()
+    row = conn.execute(select(_delivery).where(_delivery.c.id == delivery, _delivery.c.state == "open")).mappings().first()
     return arrival_of(dict(row)) if row is not None else None
 
 
@@ -121,13 +120,21 @@ def open_deliveries(conn: Connection, connectors: Collection[str], holder: str, 
 
     As many of each of these connectors: none keeps another waiting.
     """
-    delivery = tables.delivery
-    found: list[Row] = []
-    for one in sorted(connectors):
-        wanted = (delivery.c.state == "open") & (delivery.c.connector == one) & within_reach(delivery, holder)
-        statement = select(delivery).where(tables.OPEN_DELIVERY, wanted).order_by(delivery.c.id)
-        found += [dict(row) for row in conn.execute(statement.limit(limit)).mappings()]
+    found = [row for one in sorted(connectors) for row in _UNSPLIT.all(conn, connector=one, holder=holder, limit=limit)]
     return [arrival_of(row) for row in sorted(found, key=lambda row: str(row["id"]))]
+
+
+_UNSPLIT = Query(
+    select(_delivery)
+    .where(
+        tables.OPEN_DELIVERY,
+        _delivery.c.state == "open",
+        _delivery.c.connector == bindparam("connector"),
+        within_reach(_delivery, bindparam("holder")),
+    )
+    .order_by(_delivery.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 def arrival_of(row: Row) -> Arrival:
@@ -157,15 +164,11 @@ class Release:
 
 def release(conn: Connection, items: Sequence[Release]) -> list[int]:
     """Open the notices that waited for a connection."""
-    return [
-        conn.execute(
-            update(_notice)
-            .where(
-                tables.HELD_NOTICE,
-                _notice.c.reason == "connection",
-                _notice.c.connection == item.connection,
-            )
-            .values(state="open", holder=None, reason=None, detail=None, not_before=None)
-        ).rowcount
-        for item in items
-    ]
+    return [_RELEASE.count(conn, of=item.connection) for item in items]
+
+
+_RELEASE = Write(
+    update(_notice)
+    .where(tables.HELD_NOTICE, _notice.c.reason == "connection", _notice.c.connection == bindparam("of"))
+    .values(state="open", holder=None, reason=None, detail=None, not_before=None)
+)

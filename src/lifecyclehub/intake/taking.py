@@ -47,7 +47,7 @@ def _taken(conn: Connection, one: Free) -> Sequence[str]:
 _TABLES: Final[dict[str, Table]] = {"delivery": _delivery, "notice": _notice}
 
 
-def within_reach(table: Table, holder: str) -> ColumnElement[bool]:
+def within_reach(table: Table, holder: Any) -> ColumnElement[bool]:
     """Give the condition for what is in a hub's own hands, or in nobody's."""
     return or_(table.c.holder == holder, table.c.holder.is_(None))
 

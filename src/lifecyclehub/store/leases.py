@@ -121,8 +121,12 @@ def forget(conn: Connection, items: Sequence[tuple[str, datetime]]) -> list[None
 
 def living(conn: Connection, now: datetime) -> Select[tuple[str]]:
     """Give the question which hubs live."""
-    alive = _lease.c.name.startswith(HUB_PREFIX, autoescape=True) & (_lease.c.until > database_time(conn, now))
-    return select(_lease.c.name).where(alive)
+    return living_at(database_time(conn, now))
+
+
+def living_at(moment: Any) -> Select[tuple[str]]:
+    """Give the question which hubs live at a moment of the database's time, or at one that is bound later."""
+    return select(_lease.c.name).where(_lease.c.name.startswith(HUB_PREFIX, autoescape=True), _lease.c.until > moment)
 
 
 def living_hubs(conn: Connection, now: datetime) -> int:

@@ -67,9 +67,21 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "sends a lost answer again": Mutant(
         "P2", "dispatch.perform:Performer._send", "nothing_done = not error.sent or", "nothing_done = True or"
     ),
-    "takes an expired claim for ready": Mutant("P2", "dispatch.upkeep:expire", 'state="in doubt",', 'state="ready",'),
+    "takes an expired claim for ready": Mutant(
+        "P2",
+        "dispatch.upkeep:expire",
+        "counts.append(_OVER_TIME.count(conn, at=at))",
+        "expired = (_effect.c.state == 'in flight') & _effect.c.handle.is_(None) & (_effect.c.deadline < at)\n"
+        "            conn.execute(update(_effect).where(expired).values(state='ready', not_before=at))\n"
+        "            counts.append(0)",
+    ),
     "looks for a job instead of asking after it": Mutant(
-        "P2", "dispatch.upkeep:expire", "_effect.c.handle.is_(None), old", "old"
+        "P2",
+        "dispatch.upkeep:expire",
+        "counts.append(_OVER_TIME.count(conn, at=at))",
+        "expired = (_effect.c.state == 'in flight') & (_effect.c.deadline < at)\n"
+        "            conn.execute(update(_effect).where(expired).values(state='in doubt', not_before=at))\n"
+        "            counts.append(0)",
     ),
     "takes a failed look-up for absence": Mutant(
         "P2",
