@@ -16,7 +16,7 @@ from lifecyclehub.messages import Reply, Request
 from lifecyclehub.ports import Clock, Randomness
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.vendor.breakers import Breakers, KeptBreakers
-from lifecyclehub.vendor.exchange import Exchange, on_the_wire
+from lifecyclehub.vendor.exchange import Exchange, on_the_wire, without_credentials
 from lifecyclehub.vendor.grants import Grants, GrantStore
 from lifecyclehub.vendor.rates import RateLimits
 from lifecyclehub.vendor.retry import LONGEST_WISH_S
@@ -98,6 +98,10 @@ class Client:
         second.may_call = self.may_call
         return second
 
+    def share_with(self, hubs: int) -> None:
+        """Keep an equal share of declared rates: so many hubs send now, this one among them."""
+        self._rates.hubs = max(hubs, 1)
+
     def forget(self, grant_id: str) -> None:
         """Use what the store holds for this grant from now on: an admin gave new credentials."""
         self._grants.forget(grant_id)
@@ -130,7 +134,7 @@ class Client:
             await self.breakers.note(target.connection, _failure(outcome))
         if isinstance(outcome, TryAgain):
             raise outcome
-        return outcome
+        return without_credentials(outcome, credentials)
 
     async def _token_reply(self, target: Target, request: Request, credentials: Mapping[str, str]) -> Reply:
         """Send a token request. Raises `TryAgain`, whose `sent` is about this request, not about the call that needs it."""

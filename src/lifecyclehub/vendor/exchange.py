@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
@@ -28,6 +30,8 @@ _BASIC_HEADERS: Final = {
     "accept": "application/json",
     "accept-encoding": "gzip, deflate",
 }
+_HIDDEN: Final = "[our credentials]"
+_LEAST: Final = 8  # a shorter text may be anything
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FAULTS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
 _NOT_YET_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
@@ -63,6 +67,27 @@ def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> 
         content = dumps(request.json).encode()
         headers.setdefault("content-type", "application/json")
     return Outgoing(request.method, url, host, headers, content)
+
+
+def without_credentials(reply: Reply, credentials: Mapping[str, str]) -> Reply:
+    """Give a reply without what we authenticate with: some servers show what they were sent, and replies are kept."""
+    for secret in _secrets_in(credentials):
+        if secret.encode() in reply.body:
+            reply = replace(reply, body=reply.body.replace(secret.encode(), _HIDDEN.encode()))
+        if any(secret in value for value in reply.headers.values()):
+            reply = replace(reply, headers={name: value.replace(secret, _HIDDEN) for name, value in reply.headers.items()})
+    return reply
+
+
+def _secrets_in(credentials: Mapping[str, str]) -> list[str]:
+    found = []
+    for value in credentials.values():
+        kind, _, secret = value.rpartition(" ")
+        found.append(secret)
+        if kind.lower() == "basic":
+            with suppress(ValueError):
+                found.append(base64.b64decode(secret).decode("utf-8", "replace").partition(":")[2])
+    return [one for one in found if len(one) >= _LEAST]
 
 
 def _checked_path(path: str) -> str:

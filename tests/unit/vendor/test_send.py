@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from datetime import timedelta
 from decimal import Decimal
@@ -11,12 +12,12 @@ import httpx
 import pytest
 import respx
 
-from lifecyclehub.connector import Rate
+from lifecyclehub.connector import Auth, Rate
 from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, TryAgain
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.client import retry_after
-from tests.support.reach import START, KeptGrants, MovedClock, client, target, tokens
+from tests.support.reach import BEARER, START, KeptGrants, MovedClock, client, target, tokens
 
 pytestmark = pytest.mark.anyio
 GET = Request(method="GET", path="/deals/1")
@@ -281,6 +282,27 @@ async def test_no_secret_shows_in_errors_logs_or_values(vendor: Any, caplog: pyt
     shown = [str(caught.value), repr(caught.value), repr(caught.value.__cause__), repr(caught.value.__context__)]
     shown += [repr(grants.tokens), str(grants.tokens), repr(sender), repr(tool), caplog.text]
     assert not any("canary" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("auth", "secrets"),
+    [
+        (BEARER, {"token": "canary-token-1"}),
+        (Auth(name="b", kind="basic", label="", secrets=("user", "password")), {"user": "ada", "password": "canary-password"}),
+        (Auth(name="h", kind="header", label="", secrets=("token",), header="X-Api-Key"), {"token": "canary-key-1"}),
+    ],
+)
+async def test_a_vendor_that_shows_what_it_was_sent_does_not_get_our_credentials_kept(auth: Auth, secrets: Any) -> None:
+    def vendor(request: httpx.Request) -> httpx.Response:
+        given = request.headers.get("authorization") or request.headers["x-api-key"]
+        seen = given + " " + base64.b64decode(given[6:]).decode() if given.startswith("Basic ") else given
+        return httpx.Response(400, json={"error": "bad", "request_headers": seen}, headers={"x-echo": given})
+
+    reply = await client(vendor, grants=KeptGrants({"gra_1": tokens(**secrets)})).send(target(auth=auth), GET)
+    said = f"{reply.body!r} {dict(reply.headers)}"
+    assert reply.json()["error"] == "bad"
+    assert "canary" not in said
+    assert base64.b64encode(b"ada:canary-password").decode() not in said
 
 
 class TestAnErrand:
