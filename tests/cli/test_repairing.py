@@ -125,3 +125,66 @@ def test_status_and_check_name_what_waits_for_a_person(run: Run, story: Story) -
     code, problems, _ = run("check", "--json")
     assert code == 1
     assert any(project in one["what"] for one in problems)
+
+
+# --- findings -------------------------------------------------------------------------------------------------------------
+
+
+def found(story: Story, kind: str, **more: Any) -> str:
+    """Put a finding into the story. Gives its id."""
+    row = {"kind": kind, "subject_kind": "asana.project", "subject": "con_1/5002", "about": kind, "detail": f"a {kind}"}
+    row |= {"id": f"fin_{kind}", "facts": {}, "at": story.clock.now(), **more}
+    with story.engine.begin() as conn:
+        conn.execute(tables.finding.insert(), [row])
+    return str(row["id"])
+
+
+def test_a_finding_is_listed_until_somebody_settles_it_and_stays_with_who_when_and_why(run: Run, story: Story) -> None:
+    double, drift = found(story, "double"), found(story, "drift")
+    story.see("hubspot", won_deal())
+    _, said, _ = run("check")
+    assert f"lifecyclehub settle {double} --why" in said
+
+    assert run("settle", double)[0] == 2, "a note is asked for"
+    assert run("settle", double, "--why", " ")[0] == 2
+    assert run("settle", double, "fin_nobody", "--why", "a copy")[0] == 3
+    assert {one["settled_at"] for one in story.rows(tables.finding)} == {None}, "all of them, or none"
+
+    code, said, _ = run("settle", double, "--why", "a copy for a workshop; it stays", "--who", "kim")
+    assert (code, said) == (0, f"{double} is settled.\n")
+    (row,) = story.rows(tables.finding, id=double)
+    assert (row["settled_by"], row["settled_why"]) == ("kim", "a copy for a workshop; it stays")
+    assert row["settled_at"] is not None
+    code, _, complaint = run("settle", double, "--why", "again")
+    assert code == 2
+    assert "was settled by kim" in complaint
+
+    assert [one["id"] for one in run("findings", "--json")[1]["items"]] == [drift]
+    assert [one["id"] for one in run("findings", "--state", "settled", "--json")[1]["items"]] == [double]
+    assert run("findings", "--kind", "double")[1] == "None.\n"
+    assert "by kim" in run("findings", double)[1]
+    for command in ("check", "status"):
+        assert double not in run(command, "--json")[2]
+    assert [one["id"] for one in run("status", "--json")[1]["findings"]] == [drift]
+
+
+def test_a_settled_finding_is_still_explained(run: Run, story: Story) -> None:
+    deal = story.rows(tables.deal)[0]["id"]
+    one = found(story, "double", subject_kind="deal", subject=deal)
+    run("settle", one, "--why", "both are wanted", "--who", "kim")
+    code, why, _ = run("explain", deal)
+    assert code == 0
+    assert "Double, double: a double (settled by kim, " in why
+    assert "both are wanted" in why
+
+
+def test_what_a_handoff_left_alone_can_be_settled_too_and_a_brake_only_by_answering_its_effect(run: Run, story: Story) -> None:
+    left = found(story, "withheld", about="won-deal-starts-delivery: baseline")
+    brake = found(story, "brake")
+    assert [one["id"] for one in run("findings", "--kind", "withheld", "--json")[1]["items"]] == [left]
+    assert "left alone: 1 baseline" in run("check")[1]
+    assert run("settle", left, "--why", "years ago")[0] == 0
+    assert "left alone" not in run("check")[1]
+    code, _, complaint = run("settle", brake, "--why", "it is well")
+    assert code == 2
+    assert "lifecyclehub unpark" in complaint

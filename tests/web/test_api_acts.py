@@ -216,3 +216,21 @@ async def test_parked_effects_are_sent_anew_and_done(live: tuple[World, httpx.As
     await w.quiet()
     assert w.effects() == {"project": ["done"], "checklist": ["done"] * 4, "note": ["done"]}
     assert len(await w.projects()) == 1
+
+
+async def test_a_finding_is_settled_with_a_note_and_told_as_settled(refused: Api) -> None:
+    row = {"kind": "drift", "subject_kind": "hubspot.company", "subject": "con_1/7001", "about": "x", "detail": "changed"}
+    with refused.story.engine.begin() as conn:
+        conn.execute(tables.finding.insert(), [row | {"id": "fin_1", "facts": {}, "at": refused.story.clock.now()}])
+    assert [one["id"] for one in (await refused.get("findings", state="open")).json()["items"]] == ["fin_1"]
+
+    assert (await refused.post("findings/fin_1/settle", {"who": "kim"})).status_code == 422
+    assert (await refused.post("findings/fin_2/settle", {"who": "kim", "why": "well"})).status_code == 404
+    settled = await refused.post("findings/fin_1/settle", {"who": "kim", "why": "as agreed"})
+    assert settled.status_code == 200
+    assert (settled.json()["settled_by"], settled.json()["settled_why"]) == ("kim (token first)", "as agreed")
+    assert (await refused.post("findings/fin_1/settle", {"who": "kim", "why": "again"})).status_code == 409
+
+    assert (await refused.get("findings", state="open")).json()["items"] == []
+    assert [one["id"] for one in (await refused.get("findings")).json()["items"]] == ["fin_1"]
+    assert (await refused.get("findings", kind="nope")).status_code == 422

@@ -26,7 +26,7 @@ Verdict = Literal["anew", "is", "cancel"]
 
 
 class CannotAnswer(ConfigurationError):
-    """The effect is in another state than the word asks for. Nothing was changed."""
+    """What was named is in another state than the word asks for. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

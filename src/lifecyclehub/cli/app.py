@@ -39,6 +39,10 @@ ALONE = {
     "replay": Later("repairing:replay", "Look again at what came in: the records are fetched afresh."),
     "park": Later("repairing:park", "Put effects aside that were not sent yet: they wait until a person unparks them."),
     "unpark": Later("repairing:unpark", "Say what becomes of what is parked."),
+    "findings": Later(
+        "findings:findings", "List what was found that a person should know, the newest first; or show one in full."
+    ),
+    "settle": Later("findings:settle", "Say that a finding was looked at, and why nothing more is to be done."),
     "doctor": Later("keeping:doctor", "Check that everything in the store is as it must be; ends with 1 when something is not."),
     "confirm": Later("keeping:confirm", "Let this home write to the tools: a copied or moved installation sends nothing before."),
     "backup": Later("keeping:backup", "Copy the database into a file while the hub runs."),

@@ -59,15 +59,15 @@ def replay(
         raise typer.Exit(ATTENTION)
 
 
-def _sorted(command: str, ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _sorted(verb: str, ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for one in ids:
         if not one.startswith((_NOTICE, _DELIVERY)):
             mend = "Give ids of notices (ntc_…) or deliveries (dlv_…)."
-            if command == "unpark":
+            if verb == "unpark":
                 mend = "Give ids as `lifecyclehub status` shows what is parked: eff_…, ntc_… or dlv_…."
             elif one.startswith(_EFFECT):
                 mend = f"An effect is never sent again by a replay; a parked one is by: lifecyclehub unpark {one}"
-            raise ConfigurationError(f"{one!r} is no id of something that can be looked at again.", where=command, mend=mend)
+            raise ConfigurationError(f"{one!r} is no id of something that can be looked at again.", where=verb, mend=mend)
     notices = tuple(one for one in ids if one.startswith(_NOTICE))
     return notices, tuple(one for one in ids if one.startswith(_DELIVERY))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from lifecyclehub.insight.findings import BRAKE, INVITE, UNASSIGNED
+from lifecyclehub.insight.findings import BRAKE, INVITE, UNASSIGNED, Finding
 from lifecyclehub.insight.status import ConnectionStatus, EndpointStatus, HandoffStatus, Status
 from lifecyclehub.model.times import told
 
@@ -176,8 +176,14 @@ def _findings(status: Status) -> Iterator[Problem]:
             severity="wrong" if one.kind in ("double", BRAKE) else "look",
             where=f"{one.subject_kind} {one.subject}",
             what=f"{one.kind}: {one.detail.rstrip('.')}.",
-            mend=_MEND_FINDING.get(one.kind, "Look at it in the tool."),
+            mend=mend_of(one),
         )
+
+
+def mend_of(one: Finding) -> str:
+    """Say what a person can do about a finding."""
+    settle = "" if one.kind == BRAKE else f" If it is as it should be: `lifecyclehub settle {one.id} --why …`."
+    return _MEND_FINDING.get(one.kind, "Look at it in the tool.") + settle
 
 
 _MEND_FINDING: Final = {

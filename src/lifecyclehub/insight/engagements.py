@@ -21,7 +21,7 @@ from lifecyclehub.insight.clients import (
     ticket_item,
 )
 from lifecyclehub.insight.filters import not_there
-from lifecyclehub.insight.findings import WITHHELD, findings_about
+from lifecyclehub.insight.findings import WITHHELD, findings_about, settled_words
 from lifecyclehub.insight.lists import LinkItem
 from lifecyclehub.insight.money import Amount, MoneyLine, money_line
 from lifecyclehub.store import tables
@@ -188,8 +188,8 @@ def _findings(conn: Connection, state: State, links: Links) -> Iterator[Moment]:
             kind=row["kind"],
             thing=thing,
             title=row["facts"].get("title"),
-            state=None,
-            detail=f"{row['about']}: {row['detail']}" if row["kind"] == WITHHELD else row["detail"],
+            state="settled" if row["settled_at"] else None,
+            detail=(f"{row['about']}: {row['detail']}" if row["kind"] == WITHHELD else row["detail"]) + settled_words(row),
             tool=None,
             address=row["facts"].get("url") or address_of(links.get(thing, ())),
             id=thing,

@@ -16,7 +16,7 @@ from lifecyclehub.insight.clients import links_of
 from lifecyclehub.insight.decisions import HandoffWhy, handoffs_for
 from lifecyclehub.insight.details import DeliveryDetail, EffectDetail, delivery_detail, effect_detail
 from lifecyclehub.insight.filters import not_there
-from lifecyclehub.insight.findings import INVITE, findings_about, unassigned_detail
+from lifecyclehub.insight.findings import INVITE, findings_about, settled_words, unassigned_detail
 from lifecyclehub.insight.lists import LinkItem, NoticeItem, columns_of
 from lifecyclehub.insight.teammates import assigns
 from lifecyclehub.insight.values import Values, ValueWhy
@@ -162,7 +162,7 @@ class _Explainer:
     def _finding_lines(self, subjects: set[tuple[str, str]], links: tuple[LinkItem, ...]) -> list[str]:
         records = {(one.kind, f"{one.connection}/{one.record_id}") for one in links}
         found = findings_about(self._conn, subjects | records)
-        return [f"{one['kind'].capitalize()}, {one['about']}: {one['detail']}" for one in found]
+        return [f"{one['kind'].capitalize()}, {one['about']}: {one['detail']}{settled_words(one)}" for one in found]
 
     def _handoffs(self, kind: str, row: Row) -> tuple[tuple[HandoffWhy, ...], list[str]]:
         """Explain each handoff for a thing that handoffs are per, and say where there is nothing to decide about."""

@@ -38,6 +38,7 @@ _SHOWN: Final = {
     "effect": "the list of effects",
     "delivery": "the list of deliveries",
     "notice": "the page of its delivery",
+    "finding": "the list of findings",
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from sqlalchemy import Connection, Select, Table, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, or_, select, tuple_
 
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.insight.filters import refuse_unknown
@@ -224,9 +224,11 @@ def list_links(
     return Listed(tuple(found[: page.limit]), _cursor("link", last.connection, last.kind, last.record_id) if last else None)
 
 
-def listed(conn: Connection, table: Table, shape: type[T], page: Asked, **equal: str | None) -> Listed[T]:
-    """Give a page of a table with ids, newest first, filtered by equal columns. Raises UnknownCursor."""
-    return _page(conn, _filtered(columns_of(table, shape), table, **equal), table, shape, page)
+def listed(
+    conn: Connection, table: Table, shape: type[T], page: Asked, *where: ColumnElement[Any], **equal: str | None
+) -> Listed[T]:
+    """Give a page of a table with ids, newest first, filtered by conditions and equal columns. Raises UnknownCursor."""
+    return _page(conn, _filtered(columns_of(table, shape), table, **equal).where(*where), table, shape, page)
 
 
 def columns_of(table: Table, shape: type[Any]) -> Select[Any]:

@@ -375,9 +375,9 @@ def _handoffs(conn: Connection, handoffs: Sequence[Handoff], played: set[str]) -
 
 def _withheld(conn: Connection) -> dict[str, list[Withheld]]:
     table = tables.finding
-    statement = select(table.c.about, func.count()).where(table.c.kind == "withheld").group_by(table.c.about)
+    statement = select(table.c.about, func.count()).where(table.c.kind == "withheld", table.c.settled_at.is_(None))
     found: dict[str, list[Withheld]] = {}
-    for about, count in conn.execute(statement.order_by(table.c.about)):
+    for about, count in conn.execute(statement.group_by(table.c.about).order_by(table.c.about)):
         handoff, _, code = about.partition(": ")
         found.setdefault(handoff, []).append(Withheld(handoff=handoff, code=code, count=count))
     return found

@@ -95,7 +95,8 @@ class Judging:
         records = [*known["facts"]["records"], *(row["record_id"] for row in rows)][-5:]
         detail = f"{count} of {kind} changed on {day}, were found by a sweep, and no webhook announced them (last {records[-1]})."
         detail += _silence(conn, connection, rows, item)
-        values = {"facts": {"count": count, "records": records}, "detail": detail, "at": item.now}
+        news = dict.fromkeys(("settled_at", "settled_by", "settled_why"))  # what a person settled was another count
+        values = {"facts": {"count": count, "records": records}, "detail": detail, "at": item.now, **news}
         conn.execute(update(finding).where(finding.c.id == known["id"]).values(**values))
 
 

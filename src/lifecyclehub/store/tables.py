@@ -287,6 +287,8 @@ mirror = Table(
     Column("seen", Text),
     Column("sent", Text),
     Column("shown_by", Instant),  # by then the tool shows what was sent; NULL while its answer is awaited
+    Column("passed", Json),  # what was sent before it and not seen: it may still show for a while
+    Column("lands_by", Instant),  # until then the tool may still do what was sent to it and never answered
     PrimaryKeyConstraint("connection", "kind", "record_id", "field"),
     sqlite_with_rowid=False,  # it is only looked for by its key
 )
@@ -653,6 +655,9 @@ finding = Table(
     Column("detail", Text, nullable=False),
     Column("facts", Json, nullable=False),
     Column("at", Instant, nullable=False),
+    Column("settled_at", Instant),  # a person has looked, and said why nothing more is to be done
+    Column("settled_by", Text),
+    Column("settled_why", Text),
     UniqueConstraint("kind", "subject_kind", "subject", "about"),
 )
 cursor = Table(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lifecyclehub.admin.findings import SettleFindings, Settling
 from tests.support.drawer import CARD, Drawer
 from tests.support.sweeping import drawers, gone, known, night, place
 
@@ -30,10 +31,13 @@ async def test_what_no_webhook_announced_is_counted_as_missed(tmp_path: Path, da
         assert found["subject_kind"] == CARD
         assert "1 of drawer.card" in found["detail"]
         assert "never" in found["detail"]
+        settled = await w.hub.store.run(SettleFindings(w.clock), Settling(finding=found["id"], who="ada", why="we saw it"))
+        assert (settled.settled_by, settled.settled_why) == ("ada", "we saw it")
         vendor.card("never", "won")
         await w.pass_time(901)
         await w.pass_time(301)
         assert place(w)["missed"] == 2
+        assert w.rows("SELECT settled_at FROM finding WHERE kind = 'missed'") == [{"settled_at": None}], "more is news"
         assert "2 of drawer.card" in w.rows("SELECT detail FROM finding WHERE kind = 'missed'")[0]["detail"]
         assert "Nothing came through its webhook since" in w.rows("SELECT detail FROM finding WHERE kind = 'missed'")[0]["detail"]
 

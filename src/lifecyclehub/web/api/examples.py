@@ -24,6 +24,17 @@ _ENGAGEMENT: Final = {
     "stage_since": "2026-03-02T09:00:05Z",
     "created_at": "2026-02-01T08:00:03Z",
 }
+_FINDING: Final = {
+    "id": "fin_1kjpwf2sg000000000000",
+    "kind": "double",
+    "subject_kind": "asana.project",
+    "subject": "con_1kjpwc0g0000000000000/1208400000005002",
+    "detail": "it carries the marker of eff_1kjpwd7k8000800000000, which made 1208400000005001: a copy, or a double",
+    "at": "2026-03-02T15:20:00Z",
+    "settled_at": None,
+    "settled_by": None,
+    "settled_why": None,
+}
 _SOLD: Final = {"minor": 1200000, "currency": "EUR", "text": "12,000.00 EUR"}
 _PROJECT_LINK: Final = {
     "connection": "con_1kjpwc0g0000000000000",
@@ -267,6 +278,7 @@ EXAMPLES: Final[dict[str, Any]] = {
             }
         ],
     },
+    "findings": _page(_FINDING),
     "links": _page(_PROJECT_LINK),
     "why": {
         "asked": "dea_1kjpwd7k8000100000000:deal.status",
@@ -301,4 +313,10 @@ EXAMPLES: Final[dict[str, Any]] = {
     "unpark_notice": {"notices": 1, "deliveries": 0, "left": []},
     "unpark_effect": {"effect": "eff_1kjpwd7k8000d00000000", "state": "planned"},
     "park_effect": {"effect": "eff_1kjpwd7k8000d00000000", "state": "parked"},
+    "settle_finding": {
+        **_FINDING,
+        "settled_at": "2026-03-03T08:12:00Z",
+        "settled_by": "Ada (token pages)",
+        "settled_why": "a copy for a workshop; it stays",
+    },
 }

@@ -27,6 +27,7 @@ from lifecyclehub.insight.clients import (
 from lifecyclehub.insight.details import DeliveryDetail, EffectDetail, delivery_detail, effect_detail
 from lifecyclehub.insight.engagements import EngagementPage, engagement_page
 from lifecyclehub.insight.explain import Explanation, explain
+from lifecyclehub.insight.findings import Finding, list_findings
 from lifecyclehub.insight.lists import (
     DeliveryItem,
     EffectItem,
@@ -45,6 +46,7 @@ from lifecyclehub.web.api.shapes import (
     DeliveryListing,
     EffectListing,
     EngagementListing,
+    FindingListing,
     LinkListing,
     NoticeListing,
     Page,
@@ -158,6 +160,12 @@ async def effects(request: Request, asked: Annotated[EffectListing, Query()]) ->
 async def effect(request: Request, effect: str) -> EffectDetail:
     """Give an effect with its input, its frozen request, what it needs, and every attempt with its outcome."""
     return await _ask(request, effect_detail, effect)
+
+
+@router.get("/findings", responses=answers("findings", 400), summary="What was found that a person should know?")
+async def findings(request: Request, asked: Annotated[FindingListing, Query()]) -> Page[Finding]:
+    """List doubles, drifts, what webhooks missed and owners nobody knows, newest first, and who has settled them."""
+    return Page.of(await _ask(request, list_findings, asked.page, **_filters(asked)))
 
 
 @router.get("/links", responses=answers("links", 400, 404), summary="Which record is which thing of ours?")

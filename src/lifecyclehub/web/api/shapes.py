@@ -7,6 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from lifecyclehub.insight.findings import FindingKind, FindingState
 from lifecyclehub.insight.lists import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -105,6 +106,20 @@ class LinkListing(Listing):
     kind: str | None = Field(None, max_length=200, examples=["asana.project"])
     thing: Id | None = None
     linked: bool | None = Field(None, description="false: only records that belong to nobody.")
+
+
+class FindingListing(Listing):
+    """Which findings. What handoffs left alone (withheld) is listed only where that kind is asked for."""
+
+    state: FindingState | None = None
+    kind: FindingKind | None = None
+
+
+class SettleInput(Input):
+    """A person's word that a finding was looked at."""
+
+    who: Who
+    why: str = Field(min_length=1, max_length=500, description="Why nothing more is to be done.", examples=["both are wanted"])
 
 
 class ReplayInput(Input):

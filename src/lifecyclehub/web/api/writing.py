@@ -5,10 +5,12 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from lifecyclehub.admin.effects import Answer, AnswerEffects, Aside, ParkEffects
+from lifecyclehub.admin.findings import SettleFindings, Settling
 from lifecyclehub.admin.replay import Replay, Replayed, Wanted
+from lifecyclehub.insight.findings import Finding
 from lifecyclehub.web.api.problems import answers
 from lifecyclehub.web.api.protect import hub_of, protected
-from lifecyclehub.web.api.shapes import EffectNow, ParkInput, ReplayInput, UnparkInput
+from lifecyclehub.web.api.shapes import EffectNow, ParkInput, ReplayInput, SettleInput, UnparkInput
 
 router = protected("act")
 
@@ -52,3 +54,14 @@ async def park_effect(request: Request, effect: str, body: ParkInput) -> EffectN
     hub = hub_of(request)
     aside = Aside(effect=effect, who=_who(request, body.who), why=body.why)
     return EffectNow(effect=effect, state=await hub.store.run(ParkEffects(hub.clock), aside))
+
+
+@router.post(
+    "/findings/{finding}/settle",
+    responses=answers("settle_finding", 400, 404, 409),
+    summary="Say why nothing more is to be done about a finding",
+)
+async def settle_finding(request: Request, finding: str, body: SettleInput) -> Finding:
+    """Settle a finding that was looked at: it is no longer open, and is still told with who, when and why."""
+    hub = hub_of(request)
+    return await hub.store.run(SettleFindings(hub.clock), Settling(finding=finding, who=_who(request, body.who), why=body.why))

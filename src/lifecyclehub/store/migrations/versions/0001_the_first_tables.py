@@ -210,6 +210,9 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("facts", lifecyclehub.store.types.Json(), nullable=False),
         sa.Column("at", lifecyclehub.store.types.Instant(), nullable=False),
+        sa.Column("settled_at", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("settled_by", sa.Text(), nullable=True),
+        sa.Column("settled_why", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_finding")),
         sa.UniqueConstraint("kind", "subject_kind", "subject", "about", name=op.f("uq_finding_kind_subject_kind_subject_about")),
     )
@@ -312,6 +315,8 @@ def upgrade() -> None:
         sa.Column("seen", sa.Text(), nullable=True),
         sa.Column("sent", sa.Text(), nullable=True),
         sa.Column("shown_by", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("passed", lifecyclehub.store.types.Json(), nullable=True),
+        sa.Column("lands_by", lifecyclehub.store.types.Instant(), nullable=True),
         sa.PrimaryKeyConstraint("connection", "kind", "record_id", "field", name=op.f("pk_mirror")),
         sqlite_with_rowid=False,
     )
