@@ -199,6 +199,7 @@ class Hub:
         await self._keep_joined()
         self.client.breakers.learn((await self.store.read(_changing))[1])
         self._allow(self.may)
+        self.client.share_with(await self.presence.at_work())
         await self.sweeper.recover(alone=self.presence.alone)
         await self._take_over(over)
         self.intake.flow.start(self.anew.if_changed(self.rules))
@@ -248,6 +249,7 @@ class Hub:
     async def be_present(self) -> None:
         """Say that this hub lives, and take over what was in the hands of one that does so no more."""
         over = await self.presence.others_over()
+        self.client.share_with(await self.presence.at_work())
         if over:
             logger.warning("taking over what %s left", ", ".join(over))
             await self._take_over(over)

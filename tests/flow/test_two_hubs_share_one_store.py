@@ -103,6 +103,20 @@ async def test_a_home_that_nobody_confirmed_takes_in_and_leaves_the_work_to_othe
             assert not other.intake.flow.busy
 
 
+async def test_hubs_that_may_call_share_declared_rates_and_a_standby_takes_none(tmp_path: Path, postgres_url: str) -> None:
+    async with world(tmp_path, postgres_url) as w:
+        await w.hub.be_present()
+        assert w.hub.client._rates.hubs == 1
+        async with another_hub(w, second_home(w, tmp_path / "standby", confirmed=False)):
+            await w.hub.be_present()
+            assert w.hub.client._rates.hubs == 1
+        async with another_hub(w, second_home(w, tmp_path / "second")) as other:
+            await w.hub.be_present()
+            assert (w.hub.client._rates.hubs, other.client._rates.hubs) == (2, 2)
+        await w.hub.be_present()
+        assert w.hub.client._rates.hubs == 1
+
+
 async def test_two_homes_on_one_sqlite_file_refuse_each_other(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         second = replace(second_home(w, tmp_path / "second"), database=w.settings.database)

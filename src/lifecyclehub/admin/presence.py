@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sqlalchemy import Connection, Engine, make_url, select
+from sqlalchemy import Connection, Engine, func, make_url, select
 
 from lifecyclehub.admin.hosts import host_fingerprint, is_confirmed
 from lifecyclehub.errors import ConfigurationError
@@ -17,7 +17,7 @@ from lifecyclehub.ports import Clock
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import SQLITE
-from lifecyclehub.store.leases import Beat, LetGo, beat, forget, let_go
+from lifecyclehub.store.leases import Beat, LetGo, beat, forget, let_go, living
 from lifecyclehub.store.writer import Store
 
 BEAT_S: Final = 5.0
@@ -112,6 +112,10 @@ class Presence:
             return []
         return await self._store.run(beat, self._beat(starting=False))
 
+    async def at_work(self) -> int:
+        """Count the hubs that live and may call the tools, this one among them."""
+        return 1 if self.alone else await self._store.read(working_hubs, self._clock.now())
+
     async def taken_over(self, hubs: Sequence[str]) -> None:
         """Forget hubs whose work is in other hands now."""
         await self._store.run_all(forget, [(one, self._clock.now()) for one in hubs])
@@ -122,6 +126,13 @@ class Presence:
 
     def _beat(self, *, starting: bool) -> Beat:
         return Beat(self._hub, self.fingerprint, self._clock.now(), alone=self.alone, starting=starting)
+
+
+def working_hubs(conn: Connection, now: datetime) -> int:
+    """Count the hubs that live in homes that may call the tools."""
+    lease, host = tables.lease, tables.host
+    mine = lease.c.name.in_(living(conn, now)) & lease.c.holder.in_(select(host.c.fingerprint))
+    return int(conn.execute(select(func.count()).select_from(lease).where(mine)).scalar_one())
 
 
 def installation_of(conn: Connection) -> dict[str, Any]:

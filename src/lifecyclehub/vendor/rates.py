@@ -1,19 +1,26 @@
-"""Declared rates, kept exactly: never more than `limit` requests within `per_s` seconds."""
+"""Declared rates, kept exactly: never more than `limit` requests within `per_s` seconds.
+
+Hubs that work side by side have an equal share of each, so that together they keep it too.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from lifecyclehub.connector import Rate
 from lifecyclehub.errors import TryAgain
 from lifecyclehub.ports import Clock
 
+_SHARED_S: Final = 3_600.0
+"""A longer rate is a day's budget, which is counted in the store for all hubs together."""
+
 
 @dataclass(slots=True)
 class _Window:
-    """The moments of the last `limit` requests; a further one may go `per_s` after the oldest."""
+    """The moments of the last `limit` requests; a further one may go `per_s` after the oldest of its share."""
 
     rate: Rate
     moments: deque[float] = field(init=False)
@@ -21,10 +28,13 @@ class _Window:
     def __post_init__(self) -> None:
         self.moments = deque(maxlen=self.rate.limit)
 
-    def earliest(self, now: float) -> float:
-        if len(self.moments) < self.rate.limit:
+    def earliest(self, now: float, hubs: int) -> float:
+        limit, per_s = self.rate.limit, self.rate.per_s
+        if per_s <= _SHARED_S:  # more hubs than requests: one request each, and so much more seldom
+            limit, per_s = max(limit // hubs, 1), per_s * max(hubs / limit, 1.0)
+        if len(self.moments) < limit:
             return now
-        return max(now, self.moments[0] + self.rate.per_s)
+        return max(now, self.moments[-limit] + per_s)
 
 
 class RateLimits:
@@ -32,6 +42,7 @@ class RateLimits:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.hubs = 1  # that send side by side
         self._windows: dict[tuple[str, Rate], _Window] = {}
         self._quiet_until: dict[str, float] = {}
 
@@ -41,7 +52,7 @@ class RateLimits:
         moment = max(now, self._quiet_until.get(connection, now))
         windows = [self._window(rate, connection, grant) for rate in rates]
         for window in windows:
-            moment = max(moment, window.earliest(now))
+            moment = max(moment, window.earliest(now, self.hubs))
         if moment >= deadline and moment > now:
             reason = f"the rate of connection {connection} leaves no room for {moment - now:.1f} s"
             raise TryAgain(reason, after=moment - now, sent=False)

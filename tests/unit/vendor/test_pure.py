@@ -140,6 +140,32 @@ async def test_connections_count_apart_but_connections_of_a_grant_together() -> 
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("limit", "hubs"), [(6, 2), (5, 2), (3, 3), (1, 3), (2, 5)])
+async def test_hubs_that_send_side_by_side_keep_a_rate_together(limit: int, hubs: int) -> None:
+    clock, rate = MovedClock(), [Rate(limit=limit, per_s=10)]
+    limits = RateLimits(clock)
+    far = clock.monotonic() + 1e9
+    await limits.wait("c", "g", rate, far)
+    limits.hubs = hubs  # the others came while it was sending alone
+    began, count = clock.at, 0
+    while clock.at < began + 300:
+        await limits.wait("c", "g", rate, far)
+        count += 1
+    assert hubs * (count - 2) <= limit * 30  # each of them at most so many; and the one that came too late to count
+    assert count >= 30 * (limit // hubs or limit / hubs), "and a share that is not used by halves"
+
+
+@pytest.mark.anyio
+async def test_a_days_budget_is_no_rate_that_hubs_divide() -> None:
+    clock = MovedClock()
+    limits = RateLimits(clock)
+    limits.hubs = 2
+    for _ in range(4):
+        await limits.wait("c", "g", [Rate(limit=4, per_s=86_400)], clock.monotonic() + 10)
+    assert clock.at == 0
+
+
+@pytest.mark.anyio
 async def test_a_turn_after_the_deadline_is_refused_and_uses_nothing_up() -> None:
     clock = MovedClock()
     limits = RateLimits(clock)
