@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import event, insert, text
 
+from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.store import tables as t
@@ -122,3 +124,26 @@ async def test_a_secret_that_is_entered_while_the_hub_reads_serves_at_once(
         monkeypatch.setattr(hub.store, "read", late)
         directory = await hub.reread()
         assert [one.id for one in directory.entrances["end_bomb"].secrets] == ["sec_1", "sec_2"]
+
+
+async def test_a_secret_that_cannot_be_opened_shuts_its_own_door_only(tmp_path: Path) -> None:
+    async with hub_with_a_door(tmp_path) as (hub, client):
+        with hub.engine.connect() as conn, conn.begin():
+            door = {"id": "end_other", "connector": "bomb", "door": "app", "connection": "con_1", "state": "listening"}
+            conn.execute(insert(t.endpoint).values(**door, created_at=hub.clock.now()))
+            row = {"id": "sec_2", "owner_kind": "endpoint", "owner": "end_other", "field": "signing", "sealed": "torn"}
+            conn.execute(insert(t.secret).values(**row, valid_from=hub.clock.now()))
+        await hub.reread()
+        assert (await ring(client)).status_code == 200
+        other = await client.post("/hooks/end_other", content=b"{}", headers=HEADERS)
+        assert (other.status_code, other.headers.get("retry-after")) == (503, "5")  # a vendor that hears 401 gives the hook up
+        assert "torn" not in other.text
+
+
+async def test_with_another_key_no_hub_starts(tmp_path: Path) -> None:
+    async with hub_with_a_door(tmp_path) as (hub, _):
+        settings = hub.settings
+    key = settings.home / "key"
+    key.write_bytes(Fernet.generate_key())
+    with pytest.raises(ConfigurationError, match="the key is not the one it was sealed with"):
+        Hub(settings, registry=Registry.of(Bomb()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,9 @@ from lifecyclehub.registry.registry import Registry
 from lifecyclehub.signatures import Secret
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
-from lifecyclehub.vault import Vault
+from lifecyclehub.vault import Vault, VaultError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Entrance:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """All connections and endpoints. `shut`: endpoints whose connector cannot be used now, by endpoint."""
+    """All connections and endpoints. `shut`: why an endpoint takes nothing now, by endpoint."""
 
     connections: Mapping[str, Row] = field(default_factory=dict)
     entrances: Mapping[str, Entrance] = field(default_factory=dict)
@@ -56,20 +59,30 @@ class Directory:
 
 
 def read_directory(conn: Connection, registry: Registry, vault: Vault, now: datetime) -> Directory:
-    """Read connections, endpoints and their secrets."""
+    """Read connections, endpoints and their secrets. Raises VaultError where none can be opened: the key is another one."""
     connections = {row["id"]: dict(row) for row in conn.execute(select(tables.connection)).mappings()}
     secrets: dict[str, list[Secret]] = {}
+    unopened: dict[str, VaultError] = {}
     held = select(tables.secret).where(tables.secret.c.owner_kind == "endpoint", tables.secret.c.state == "active")
     for row in conn.execute(held).mappings():
         if row["valid_from"] <= now and (row["valid_until"] is None or now < row["valid_until"]):
-            value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
+            try:
+                value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
+            except VaultError as error:
+                unopened[row["owner"]] = error
+                continue
             secrets.setdefault(row["owner"], []).append(Secret(row["id"], value.encode(), row["valid_until"]))
+    if unopened and not secrets:
+        raise next(iter(unopened.values()))
     entrances, shut = {}, {}
     for row in conn.execute(select(tables.endpoint).where(tables.endpoint.c.state != "closed")).mappings():
         connector = registry.connectors.get(row["connector"])
         door = connector.about.door(row["door"]) if connector is not None else None
         if door is None:
-            shut[row["id"]] = row["connector"]
+            shut[row["id"]] = f"the connector {row['connector']} cannot be used now"
+        elif row["id"] in unopened and row["id"] not in secrets:
+            shut[row["id"]] = "its signing secret cannot be opened"
+            logger.error("the endpoint %s takes nothing: %s", row["id"], unopened[row["id"]])
         else:
             entrances[row["id"]] = Entrance(
                 row["id"],

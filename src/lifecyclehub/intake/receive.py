@@ -109,7 +109,7 @@ class Reception:
             directory = await self._newest()
         entrance = directory.entrances.get(incoming.endpoint)
         if incoming.endpoint in directory.shut:  # a vendor that hears 404 gives the hook up; hearing 503 it calls again
-            raise DeliveryRejected(503, "no-connector", f"the connector {directory.shut[incoming.endpoint]} cannot be used now")
+            raise DeliveryRejected(503, "shut", directory.shut[incoming.endpoint])
         if entrance is None:
             raise DeliveryRejected(404, "unknown-endpoint", "there is no such endpoint")
         try:

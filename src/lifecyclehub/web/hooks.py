@@ -66,7 +66,8 @@ def receiving(hub: Callable[[], Hub]) -> Callable[[Request, str], Awaitable[Resp
             # The sender learns what is wrong with its request, never what we verified it against.
             if rejection.status == 401:  # vendors check for a 401 without a body
                 return Response(status_code=401)
-            return problem(rejection.status, rejection.reason, rejection.detail)
+            later = _RETRY_AFTER if rejection.status == 503 else None
+            return problem(rejection.status, rejection.reason, rejection.detail, later)
         except (StoreBusy, StoreClosed, TimeoutError):
             return Response(status_code=503, headers=_RETRY_AFTER)
         return Response(status_code=answer.status, headers=dict(answer.headers))
