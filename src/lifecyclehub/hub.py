@@ -357,6 +357,7 @@ class Hub:
         """Leave what is not finished to others, at once instead of when they notice. A busy store makes them wait for that."""
         with contextlib.suppress(StoreBusy, StoreClosed):
             if self.presence.arrived:
+                await self.sweeper.budget.note(self.clock.now())
                 await self.intake.hands.let_go()
                 await self.presence.leave()
 

@@ -182,8 +182,8 @@ async def test_looking_for_more_stops_while_the_days_calls_are_used_up_and_goes_
         made = vendor.asked.total()
         assert 8 <= made <= 20, "a fifth is left for what is announced"
         assert "calls were made today" in place(w)["reason"]
-        (used,) = w.rows("SELECT calls FROM usage")
         await w.restart()
+        (used,) = w.rows("SELECT calls FROM usage")
         await w.pass_time(61)
         assert vendor.asked.total() <= 20, "a restart forgets nothing"
         assert used["calls"] >= made
@@ -196,6 +196,18 @@ async def test_looking_for_more_stops_while_the_days_calls_are_used_up_and_goes_
         assert 3 <= passed <= 12
         assert len(days) == passed + 1
         assert all(row["calls"] <= 20 for row in days)
+
+
+async def test_calls_that_were_made_since_the_last_tick_count_after_a_restart(tmp_path: Path) -> None:
+    async with drawers(tmp_path, settings={"calls_per_day": "20"}) as (w, vendor):
+        await w.pass_time(61)
+        vendor.card("a")
+        (connection,) = w.hub.directory.connections.values()
+        await w.hub.sweeper.sweep(connection, Drawer.about.kinds[0])
+        await w.quiet()
+        made = w.hub.client.calls[connection["id"]]
+        await w.restart()
+        assert [row["calls"] for row in w.rows("SELECT calls FROM usage")] == [made]
 
 
 # --- connectors that do not keep to the contract ----------------------------------------------------------------------
