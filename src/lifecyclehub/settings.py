@@ -31,7 +31,7 @@ class Settings:
     """Where the installation lives and how it is reached. `public_url` is what vendors call; they sign it."""
 
     home: Path
-    database: str
+    database: str = field(repr=False)  # a server's address may hold its password
     host: str = "127.0.0.1"
     port: int | None = None
     public_url: str | None = None
@@ -103,13 +103,25 @@ def _checked(key: str, value: Any, where: str) -> Any:
 
 
 def write_settings(home: Path, values: Mapping[str, str | int]) -> None:
-    """Add settings to `hub.toml`, and leave what stands there as it is."""
+    """Add settings to `hub.toml`, and leave what stands there as it is. A new file is its owner's alone."""
     file = home / FILE
     known = _read_file(file) if file.exists() else {}
     lines = [f"{key} = {_as_toml(value)}" for key, value in values.items() if key not in known]
     if lines:
         before = file.read_text("utf-8") if file.exists() else "# Settings of this lifecyclehub installation.\n"
-        file.write_text(before + "\n".join(lines) + "\n", "utf-8")
+        _replace(file, before + "\n".join(lines) + "\n")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file in one step, safe on disk before it counts: a full disk leaves what stood there."""
+    new = file.with_name(f"{file.name}.new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        if file.exists():
+            os.fchmod(out.fileno(), file.stat().st_mode & 0o777)
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    new.replace(file)
 
 
 def _as_toml(value: str | int) -> str:
