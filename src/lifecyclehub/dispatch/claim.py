@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
@@ -11,6 +11,7 @@ from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Claim, Claimed, request_as_json
 from lifecyclehub.dispatch.stopwatch import Stopwatch
 from lifecyclehub.dispatch.tools import Restored
+from lifecyclehub.model.times import told
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Query
@@ -18,6 +19,7 @@ from lifecyclehub.store.state import records, rows
 from lifecyclehub.store.things import Row, observed
 from lifecyclehub.store.upsert import insert_all, put_all
 
+Field = tuple[str, str, str, str]  # connection, kind, record id, path
 SHOWN_WITHIN = timedelta(minutes=1)
 _effect = tables.effect
 _CLAIMED = (
@@ -40,6 +42,8 @@ _TURNS = Query(
 )
 _DOUBTED = ("state", "reason", "not_before")
 _DOUBT = swap(*_DOUBTED)
+_PUT_OFF_COLUMNS = ("reason", "detail", "not_before")
+_PUT_OFF = swap(*_PUT_OFF_COLUMNS)
 _FORGOTTEN = ("state", "reason", "not_before", "unsure_since")
 _FORGOT = swap(*_FORGOTTEN)
 
@@ -65,6 +69,7 @@ class TakeClaims:
         first = self._first_on_target(conn, targets)
         billed = self._billed(conn, claims)
         self._doubt(conn, claims, effects, now)
+        self._let_land(conn, claims, effects, now)
         verdicts = [self._verdict(one, effects.get(one.prepared.effect), versions, first, billed) for one in claims]
         going = [(one, effects[one.prepared.effect]) for one, said in zip(claims, verdicts, strict=True) if said.verdict == "go"]
         if going:
@@ -122,6 +127,24 @@ class TakeClaims:
                 stood = Stood.of(row)
                 row |= {"state": "in doubt", "reason": "key ended", "not_before": now}
                 write(conn, _DOUBT, _DOUBTED, [(row, stood)])
+
+    @staticmethod
+    def _let_land(conn: Connection, claims: Sequence[Claim], effects: dict[str, Row], now: datetime) -> None:
+        """Let another value wait while the tool may still write an older one of ours that it never answered."""
+        writes = {one.prepared.effect: fields for one in claims if (fields := _fields(one))}
+        if not writes:
+            return
+        landing = {_field(row): row for row in _mirrors(conn, {field for one in writes.values() for field in one})}
+        moves = []
+        for effect, fields in writes.items():
+            until = max((by for field, value in fields.items() if (by := _landing(landing.get(field), value))), default=now)
+            row = effects.get(effect)
+            if row is None or row["state"] != "ready" or until <= now:
+                continue
+            detail = f"what was sent to this record before it got no answer, and may still be done until {told(until)}"
+            moves.append((row | {"reason": "unanswered", "detail": detail, "not_before": until}, Stood.of(row)))
+            del effects[effect]
+        write(conn, _PUT_OFF, _PUT_OFF_COLUMNS, moves)
 
     @staticmethod
     def _versions(conn: Connection, engagements: set[str]) -> dict[str, int]:
@@ -219,14 +242,16 @@ class TakeClaims:
     @staticmethod
     def _expect(conn: Connection, claims: Sequence[Claim]) -> None:
         """Note in the mirror what is being sent to records that are linked already, before it is sent."""
-        sent: dict[tuple[str, str, str, str], str] = {}
-        for claim in claims:
-            prepared = claim.prepared
-            if prepared.action == "set_fields" and prepared.target:
-                connection, kind, record = prepared.target.split("/", 2)
-                for path, value in prepared.input["values"].items():
-                    sent[connection, kind, record, path] = observed(value)
-        expect(conn, sent)
+        expect(conn, {field: value for claim in claims for field, value in _fields(claim).items()})
+
+
+def _fields(claim: Claim) -> dict[Field, str]:
+    """Give what a claim writes in a record that is linked already."""
+    prepared = claim.prepared
+    if prepared.action != "set_fields" or not prepared.target:
+        return {}
+    connection, kind, record = prepared.target.split("/", 2)
+    return {(connection, kind, record, path): observed(value) for path, value in prepared.input["values"].items()}
 
 
 def _charges(claim: Claim) -> list[str]:
@@ -242,25 +267,46 @@ def release_charges(conn: Connection, invoice: str) -> None:
     conn.execute(update(tables.invoice).where(tables.invoice.c.id == invoice).values(status="void"))
 
 
-def expect(conn: Connection, sent: dict[tuple[str, str, str, str], str]) -> None:
+def expect(conn: Connection, sent: dict[Field, str]) -> None:
     """Write `mirror.sent` for fields: what is seen next and means the same is our own change coming back."""
-    known = {(row["connection"], row["kind"], row["record_id"], row["field"]): row["seen"] for row in _mirrors(conn, sent)}
+    known = {_field(row): row for row in _mirrors(conn, sent)}
     names = ("connection", "kind", "record_id", "field")
     rows_ = [dict(zip(names, key, strict=True)) | _sent(known.get(key), value) for key, value in sorted(sent.items())]
     put_all(conn, tables.mirror, rows_)
 
 
-def _sent(seen: str | None, value: str) -> Row:
-    """What is there already does not come back as a change: nothing is expected then."""
-    return {"seen": seen, "sent": None if seen == value else value, "shown_by": None}
+def _sent(known: Row | None, value: str) -> Row:
+    """What is there already does not come back as a change. What we sent before and did not see yet may still show."""
+    seen, before = (known["seen"], known["sent"]) if known is not None else (None, None)
+    passed = [one for one in ((known or {}).get("passed") or ()) if one != value] if before is not None else []
+    if before not in (None, value):
+        passed.append(before)
+    return {"seen": seen, "sent": None if seen == value and not passed else value, "shown_by": None, "passed": passed or None}
 
 
-def _mirrors(conn: Connection, fields: Collection[tuple[str, str, str, str]]) -> list[Row]:
+def _field(row: Row) -> Field:
+    return (row["connection"], row["kind"], row["record_id"], row["field"])
+
+
+def _mirrors(conn: Connection, fields: Collection[Field]) -> list[Row]:
     return records(conn, tables.mirror, {key[:3] for key in fields})
 
 
-def answered(conn: Connection, fields: Collection[tuple[str, str, str, str]], now: datetime) -> None:
+def _landing(row: Row | None, value: str) -> datetime | None:
+    """Give until when the tool may still write another value of ours, None when there is none."""
+    if row is None or (row["sent"] or row["seen"]) == value:
+        return None
+    until: datetime | None = row["lands_by"]
+    return until
+
+
+def answered(conn: Connection, fields: Collection[Field], now: datetime) -> None:
     """Note that the tool has taken what was sent: it shows that soon, and whatever else it shows then is somebody's news."""
-    waiting = [row for row in _mirrors(conn, fields) if row["sent"] is not None]
-    mine = [row for row in waiting if (row["connection"], row["kind"], row["record_id"], row["field"]) in fields]
+    mine = [row for row in _mirrors(conn, fields) if row["sent"] is not None and _field(row) in fields]
     put_all(conn, tables.mirror, [row | {"shown_by": now + SHOWN_WITHIN} for row in mine])
+
+
+def unanswered(conn: Connection, fields: Mapping[Field, datetime]) -> None:
+    """Note until when the tool may still do what was sent and got no answer: what is written next to these fields waits."""
+    mine = [(row, fields[_field(row)]) for row in _mirrors(conn, fields) if _field(row) in fields]
+    put_all(conn, tables.mirror, [row | {"lands_by": max(until, row["lands_by"] or until)} for row, until in mine])

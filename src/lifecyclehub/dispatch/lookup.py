@@ -23,7 +23,7 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.writer import as_operation
 from lifecyclehub.vendor.call import HubCall
-from lifecyclehub.vendor.target import Target
+from lifecyclehub.vendor.target import Target, server_timeout_s
 
 _GRACE_S = 5.0
 _AGAIN_S = 2.0
@@ -162,7 +162,8 @@ class Lookup:
         once = action.once
         exists = row["reason"] == "exists already"
         if isinstance(once, Natural) or (isinstance(once, UniqueId) and not exists):
-            await self._write(row, began, "looked up", Retry("doing it again changes nothing"))
+            retry, lands_s = Retry("doing it again changes nothing"), server_timeout_s(target)
+            await self._write(row, began, "looked up", retry, lands_s=lands_s)
         elif isinstance(once, NativeKey) and not exists and await self._key_serves(row, once, target):
             await self._write(row, began, "looked up", Retry("the vendor folds requests with the same key"))
         elif isinstance(once, Never):
@@ -204,8 +205,7 @@ class Lookup:
         """Give the seconds until absence proves anything: the deadline, the vendor's own time-out, and its lag are over."""
         declared = action.once.lag_s if isinstance(action.once, Marker) else 0.0
         lag = float(target.settings.get("lag_s") or declared)
-        timeout = float(target.settings.get("server_timeout_s") or target.about.server_timeout_s)
-        return timeout + lag - self._stopwatch.since(row["id"], row["deadline"])
+        return server_timeout_s(target) + lag - self._stopwatch.since(row["id"], row["deadline"])
 
     def _as_prepared(self, row: Row, target: Target) -> Prepared:
         key = Key(idempotency_key(row["key"], row["revision"], self._tools.installation), row["marker"])
@@ -234,6 +234,7 @@ class Lookup:
         *,
         new_key: bool = False,
         overdue: str | None = None,
+        lands_s: float | None = None,
     ) -> None:
         await self._receive(
             Receipt(
@@ -247,6 +248,7 @@ class Lookup:
                 detail=detail,
                 new_key=new_key,
                 overdue=overdue,
+                lands_s=lands_s,
             )
         )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Boolean, Connection, bindparam, delete, or_, select, update
 
-from lifecyclehub.dispatch.claim import answered, expect
+from lifecyclehub.dispatch.claim import answered, expect, unanswered
 from lifecyclehub.dispatch.prepared import FIELDS_SENT
 from lifecyclehub.errors import LostRace
 from lifecyclehub.messages import Done
@@ -65,6 +65,7 @@ class Made:
         self._findings: list[Row] = []
         self._sent: dict[tuple[str, str, str, str], str] = {}
         self._taken: set[tuple[str, str, str, str]] = set()  # fields that a tool has taken from us
+        self._landing: dict[tuple[str, str, str, str], datetime] = {}  # fields, and until when a tool may still write them
         self._engagements: set[str] = set()
         self._undecided: set[str] = set()
         self._entered: set[str] = set()  # targets under which clients were entered
@@ -102,9 +103,7 @@ class Made:
         """Take in one done effect: its record is linked to our thing, which is made if need be. `ours`: we wrote its values."""
         if effect["engagement"]:
             self._engagements.add(effect["engagement"])
-        if effect["action"] == "set_fields" and effect["target"]:
-            connection, kind, record = effect["target"].split("/", 2)
-            self._taken |= {(connection, kind, record, path) for path in (effect["input"] or {}).get("values", ())}
+        self._taken |= _written(effect)
         if effect["creates"] is None or outcome.record_id is None:
             return
         fills = self._fills(effect)
@@ -135,6 +134,10 @@ class Made:
             value = (effect["input"] or {}).get(member)
             if fills is not None and value is not None and path.startswith(fills):
                 self._sent[(*key, path)] = observed(value)
+
+    def unanswered(self, effect: Row, until: datetime) -> None:
+        """Note that nobody answered what was sent, and that the tool may still do it until a moment."""
+        self._landing |= dict.fromkeys(_written(effect), until)
 
     def _fills(self, effect: Row) -> str | None:
         about = self._rules.abouts.get(effect["creates"].partition(".")[0])
@@ -216,6 +219,7 @@ class Made:
         insert_new(conn, tables.finding, self._findings)
         expect(conn, self._sent)
         answered(conn, self._taken, self._now)
+        unanswered(conn, self._landing)
         self._outdate()
         _BUMP.run(conn, [{"which": one, "due": one in self._undecided} for one in sorted(self._engagements)])
 
@@ -243,6 +247,14 @@ class Made:
 
 def _record(effect: Row, outcome: Done) -> Record:
     return (effect["connection"], effect["creates"], outcome.record_id or "")
+
+
+def _written(effect: Row) -> set[tuple[str, str, str, str]]:
+    """Give the fields that an effect writes in a record that is there."""
+    if effect["action"] != "set_fields" or not effect["target"]:
+        return set()
+    connection, kind, record = effect["target"].split("/", 2)
+    return {(connection, kind, record, path) for path in (effect["input"] or {}).get("values", ())}
 
 
 def _key(link: Row) -> Record:

@@ -34,12 +34,13 @@ from lifecyclehub.messages import (
 from lifecyclehub.ports import Clock
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.vendor.call import HubCall
-from lifecyclehub.vendor.target import Target
+from lifecyclehub.vendor.target import Target, server_timeout_s
 
 logger = logging.getLogger(__name__)
 
 _MARGIN_S = 1.0  # a request that begins with less time left than this is not begun
 _KEPT_REPLY = 2_000
+_GATEWAY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class Performer:
                 reply=_text(answer.reply),
                 detail=answer.detail,
                 new_key=stores_errors and answer.bytes_sent,
+                lands_s=server_timeout_s(target) if _may_land(action, answer) else None,
                 spared=answer.spared,
             )
         )
@@ -234,6 +236,12 @@ class Performer:
         action = self._tools.registry.get(prepared.connector).about.action(prepared.action)
         assert action is not None  # noqa: S101 (prepared only for actions that the connector has)
         return action
+
+
+def _may_land(action: Action[Any], answer: Answer) -> bool:
+    """Tell whether the vendor may still do what is simply sent again: it left, and nobody but a gateway answered."""
+    uncertain = isinstance(answer.outcome, Retry | Unknown) and answer.bytes_sent and isinstance(action.once, Natural)
+    return uncertain and (answer.reply is None or answer.reply.status >= _GATEWAY)
 
 
 def _text(reply: Reply | None) -> str | None:

@@ -59,6 +59,7 @@ class Receipt:
     """What came of one sending, look-up or check. `outcome` None: the connection must be renewed first.
 
     `new_key`: if it is sent again, then under a new key, because under this one the vendor only repeats its stored error.
+    `lands_s`: nobody answered, and for so long after its deadline the vendor may still do it; None when it is known to be over.
     `overdue`: why a job that is still only accepted is a person's question now, None while it is in time.
     """
 
@@ -74,6 +75,7 @@ class Receipt:
     detail: str | None = None
     new_key: bool = False
     overdue: str | None = None
+    lands_s: float | None = None
     spared: bool = False  # it was not even tried: the tool fails too often just now
 
 

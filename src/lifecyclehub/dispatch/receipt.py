@@ -92,6 +92,8 @@ class WriteReceipts:
         changed: dict[str, Row] = {}
         for one in receipts:
             row = effects.get(one.effect)
+            if row is not None and one.lands_s is not None and row["deadline"] is not None:
+                made.unanswered(row, row["deadline"] + timedelta(seconds=one.lands_s))
             if row is not None and self._apply(one, row, made, now):
                 changed[row["id"]] = row
                 if one.new_key and row["state"] == "ready" and row["unsure_since"] is None and row["body"] is not None:

@@ -32,6 +32,7 @@ _EFFECTS: Final = {
     ),
     ("held", "undecided"): "Its condition cannot be answered: fill in what is named, in the tool, or change the condition.",
     ("ready", "retry"): "The tool could not do it yet and did nothing. It is tried again by itself.",
+    ("ready", "unanswered"): "Something sent to this record before was not answered. It goes on by itself once that is over.",
     ("ready", "spared"): "The tool failed too often just now and is spared for a while. It goes on by itself.",
     ("parked", "refused"): f"The tool refused it and did nothing. Correct what it complains about. {_ANSWER}",
     ("parked", "gave up"): f"It was tried for three days. Find out why the tool does not answer. {_ANSWER}",

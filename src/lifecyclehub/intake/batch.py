@@ -244,6 +244,11 @@ class Batch:
         self._links.add(key)
         return row
 
+    def look_later(self, key: RecordKey) -> None:
+        """Let the next sweep look again at what was seen before it showed what we wrote."""
+        if key in self.links:
+            self.set_link(key, version=None, changed_at=None)
+
     def set_mirror(self, key: RecordKey, field: str, seen: str | None, sent: str | None) -> None:
         """Note what was last seen, and what was sent and not seen yet."""
         row = {"connection": key[0], "kind": key[1], "record_id": key[2], "field": field, "seen": seen, "sent": sent}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -33,9 +33,9 @@ def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
     """Compare each observed field with the mirror and give what is genuine news, by full path.
 
     As seen before: nothing. As sent by us, also in the tool's own writing: confirmed, once, and that writing is taken
-    over. The old value while ours is on its way: nothing; once the tool must have shown ours: somebody has changed it
-    back. Anything else: news. Of a field whose word is ours nothing is taken over; a foreign change becomes a finding.
-    At the first sight of a thing every value is news.
+    over. The old value, or an earlier one of ours, while ours is on its way: nothing, but it is looked at again; once the
+    tool must have shown ours: somebody has changed it back. Anything else: news. Of a field whose word is ours nothing is
+    taken over; a foreign change becomes a finding. At the first sight of a thing every value is news.
     """
     mirror, is_echo = batch.mirrors.get(seen.key, {}), echoes(seen.rewrites)
     news: dict[str, Any] = {}
@@ -46,7 +46,10 @@ def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
         if first and not ours:
             news[path] = value
         sent = row["sent"] if row is not None else None
-        if row is not None and row["seen"] == now and (sent is None or (sent != now and not _changed_back(row, seen))):
+        if row is not None and sent is None and row["seen"] == now:
+            continue
+        if row is not None and sent is not None and _is_before_ours(row, now, is_echo) and not _changed_back(row, seen):
+            batch.look_later(seen.key)
             continue
         batch.set_mirror(seen.key, path, now, None)
         if not ours:
@@ -54,6 +57,11 @@ def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
         elif row is not None and not (sent is not None and is_echo(sent, now)):
             _drift(batch, seen, path, row, now)
     return news
+
+
+def _is_before_ours(row: Row, now: str, is_echo: Callable[[str, str], bool]) -> bool:
+    """Tell whether a value was there, or was sent by us, before what is expected."""
+    return bool(row["sent"] != now) and (row["seen"] == now or any(is_echo(one, now) for one in row["passed"] or ()))
 
 
 def _changed_back(row: Row, seen: Observation) -> bool:

@@ -90,6 +90,11 @@ class Target:
         return base
 
 
+def server_timeout_s(target: Target) -> float:
+    """Give for how long after our deadline the vendor may still do what it was sent."""
+    return float(target.settings.get("server_timeout_s") or target.about.server_timeout_s)
+
+
 def _with_defaults(about: About, settings: Mapping[str, str], where: str) -> dict[str, str]:
     filled = {setting.name: setting.default for setting in about.settings if setting.default is not None} | dict(settings)
     for setting in about.settings:
