@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+import typer
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from lifecyclehub.admin.hosts import MACHINE_VARIABLE
 from lifecyclehub.admin.restored import drop_ended
 from lifecyclehub.admin.tokens import token_of
+from lifecyclehub.cli import tokens
 from lifecyclehub.cli.app import main
 from lifecyclehub.settings import read_settings
 from lifecyclehub.store import tables as t
@@ -143,6 +147,27 @@ def test_a_token_is_changed_and_the_old_one_serves_a_while(tmp_path: Path, capsy
         assert [token_of(conn, one, at) is not None for one in (old, new) for at in (now, later)] == [True, False, True, True]
     engine.dispose()
     assert run(capsys, home, "tokens", "rotate", "nobody")[0] == 3
+
+
+@pytest.mark.parametrize("word", ["make", "rotate"])
+def test_a_token_that_was_not_kept_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    home = make_home(tmp_path).home
+    run(capsys, home, "tokens", "make", "portal")
+    writing = tokens.writing
+
+    @contextmanager
+    def full(ctx: typer.Context) -> Iterator[Connection]:
+        with writing(ctx) as conn:
+            yield conn
+            raise OperationalError("COMMIT", None, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(tokens, "writing", full)
+    code, said = run(capsys, home, "tokens", word, "portal" if word == "rotate" else "another")
+    assert code == 2
+    assert "disk is full" in said
+    assert "lch_" not in said
 
 
 def test_signing_secrets_whose_time_is_over_are_dropped(tmp_path: Path) -> None:

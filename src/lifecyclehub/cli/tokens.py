@@ -28,7 +28,8 @@ def make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name th
     """Make a token and show it this once."""
     clock, randomness = SystemClock(), SystemRandomness()
     with writing(ctx) as conn:
-        print(make_token(conn, name, Ids(clock, randomness), randomness, clock.now()))
+        token = make_token(conn, name, Ids(clock, randomness), randomness, clock.now())
+    print(token)  # only now is it kept
 
 
 def rotate(
@@ -39,7 +40,8 @@ def rotate(
     """Make a new token under the same name and show it this once; the old one serves a while longer."""
     clock, randomness = SystemClock(), SystemRandomness()
     with writing(ctx) as conn:
-        print(rotate_token(conn, name, Ids(clock, randomness), randomness, clock.now(), timedelta(hours=overlap_h)))
+        token = rotate_token(conn, name, Ids(clock, randomness), randomness, clock.now(), timedelta(hours=overlap_h))
+    print(token)
 
 
 def revoke(ctx: typer.Context, name: str) -> None:
