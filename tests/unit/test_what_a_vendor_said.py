@@ -6,7 +6,7 @@ import pytest
 
 from lifecyclehub.connector import said_by, usual_judgement, wished_by
 from lifecyclehub.dispatch.perform import _text
-from lifecyclehub.messages import Refused, Reply, Retry
+from lifecyclehub.messages import Refused, Reply, Retry, Unknown
 
 
 @pytest.mark.parametrize("body", [b"no\x00 such\x00\n\tfield\x00", b'"no\x00 such field"', b"\x00no such field"])
@@ -35,6 +35,13 @@ def test_a_kept_reply_holds_no_nul_and_no_more_than_fits() -> None:
 
 def test_what_is_long_is_cut() -> None:
     assert len(said_by(Reply(status=500, body=b"x" * 10_000), 60)) == 60
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307])
+def test_a_redirect_after_a_create_proves_neither_that_it_was_done_nor_that_it_was_not(status: int) -> None:
+    reply = Reply(status=status, headers={"location": "https://elsewhere.example/made/7"})
+    assert isinstance(usual_judgement(reply, creates=True), Unknown)  # 303 even says: done, look there
+    assert isinstance(usual_judgement(reply, creates=False), Refused)  # which a person sees at once: the address is wrong
 
 
 NOW = "Wed, 04 Mar 2026 09:30:00 GMT"

@@ -113,13 +113,16 @@ class Action(ABC, Generic[V]):
 def usual_judgement(reply: Reply, *, creates: bool) -> Refused | Retry | Unknown | None:
     """Judge what is alike at all vendors; None for a 2xx that the action must read itself.
 
-    408 and 5xx leave a create unknown, and may be retried where nothing is created; other 4xx are refusals.
+    408 and 5xx leave a create unknown, and may be retried where nothing is created; other 4xx are refusals. A redirect,
+    which is never followed, proves nothing of a create either (303 says that it was done), and is a refusal elsewhere.
     """
     if 200 <= reply.status < 300:
         return None
     said = said_by(reply)
     if reply.status in (408, 425) or reply.status >= 500:
         return Unknown(f"status {reply.status}: {said}") if creates else Retry(f"status {reply.status}: {said}", wished_by(reply))
+    if reply.status < 400 and creates:
+        return Unknown(f"status {reply.status}, which leads elsewhere: {said}")
     return Refused(f"status {reply.status}: {said}", exists=reply.status == 409)
 
 
