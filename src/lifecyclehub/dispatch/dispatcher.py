@@ -128,8 +128,7 @@ class Dispatcher:
 
     async def receive(self, receipt: Receipt) -> None:
         """Write a receipt, then let go on what waited for it."""
-        if receipt.outcome is None:
-            await self._pause_for(receipt)
+        renewed = receipt.outcome is None and not await self._pause_for(receipt)
         after = await self._surely(self._receipts, receipt)
         if isinstance(receipt.outcome, Done):
             self._stopwatch.stop(receipt.effect)
@@ -137,10 +136,10 @@ class Dispatcher:
             await self._reopen(receipt.effect)
             if after.engagement is not None or after.client is not None:
                 await self._linked(after)
-            await self.advance(after.woken)
+            await self.advance([receipt.effect, *after.woken] if renewed else after.woken)
         except (StoreBusy, StoreClosed):  # the answer is kept; what it sets free goes on with the tick
             self._left_held = self._left_undecided = True
-            self._stranded.update(after.woken)
+            self._stranded.update((receipt.effect, *after.woken))
 
     async def _linked(self, after: Aftermath) -> None:
         """Decide anew for what a receipt linked: at once while there is little to do, else many together with the tick."""
@@ -188,12 +187,13 @@ class Dispatcher:
                     raise
                 await self._tools.clock.sleep(_BUSY_S)
 
-    async def _pause_for(self, receipt: Receipt) -> None:
+    async def _pause_for(self, receipt: Receipt) -> bool:
+        """Pause the connection that refused us. False where its credentials were renewed while this was on its way."""
         row = await self._tools.store.read(self._lookup.row, receipt.effect)
-        if row is not None and row["connection"]:
-            said = receipt.detail or "the vendor refuses our credentials"
-            if not await self._surely(pause, Pause(row["connection"], said, receipt.began_at)):
-                await self.advance([receipt.effect])  # its credentials were renewed while this was on its way
+        if row is None or not row["connection"]:
+            return True
+        said = receipt.detail or "the vendor refuses our credentials"
+        return await self._surely(pause, Pause(row["connection"], said, receipt.began_at))
 
     async def advance(self, effects: Iterable[str]) -> None:
         """Check waiting effects again, and perform those that may go."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from lifecyclehub.dispatch.perform import Answer
 from lifecyclehub.dispatch.upkeep import due_effects, expire, park
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
@@ -314,3 +315,23 @@ async def test_a_busy_database_while_an_effect_is_put_aside_loses_it_not(h: Hall
     await h.forward(0)
 
     assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
+
+
+async def test_what_was_refused_with_old_credentials_goes_on_with_the_new_ones(h: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    performer = h.hub.dispatcher._performer
+    send, refused = performer._send, [True]
+
+    async def refused_once(*args: Any) -> Any:
+        if not refused:
+            return await send(*args)
+        refused.clear()
+        with h.hub.engine.begin() as conn:  # new ones were entered, and taken over, while this was on its way
+            conn.execute(update(t.connection).values(active_since=h.clock.now() + timedelta(seconds=1)))
+        return Answer(None, bytes_sent=True, detail="status 401")
+
+    monkeypatch.setattr(performer, "_send", refused_once)
+    await win(h)
+    await h.forward(1)
+
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
+    assert {row["state"] for row in h.rows(t.connection)} == {"active"}
