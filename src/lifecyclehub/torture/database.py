@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text, update
 
 from lifecyclehub.admin.hosts import MACHINE_VARIABLE, host_fingerprint
+from lifecyclehub.jsonio import loads
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import open_engine
 from lifecyclehub.store.setup import upgrade
-from lifecyclehub.store.upsert import insert_all
+from lifecyclehub.store.upsert import insert_all, put_all
+from lifecyclehub.torture.elements import TOOLS
 from lifecyclehub.torture.loop import EPOCH
-from lifecyclehub.torture.plan import TOOLS
-from lifecyclehub.torture.tools import LAG_S, SERVER_TIMEOUT_S
+from lifecyclehub.torture.tools import LAG_S, ROTATING, SERVER_TIMEOUT_S
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import sealed_tokens
 from lifecyclehub.vault.vault import KEY_VARIABLE
@@ -186,3 +187,31 @@ class Database:
         """Let another home write to the tools, too."""
         row = {"fingerprint": host_fingerprint(settings), "name": settings.home.name, "who": "torture", "since": EPOCH}
         self._write({"host": [row]})
+
+    def sign_in(self, tool: str, tokens: Tokens, now: datetime) -> None:
+        """Keep credentials that rotate for a tool's grant."""
+        vault = Vault.open(self.settings.home, self.settings.env)
+        with self.engine.begin() as conn:
+            conn.execute(update(tables.grant).where(tables.grant.c.id == f"gra_{tool}").values(auth=ROTATING.name))
+            put_all(conn, tables.secret, [sealed_tokens(vault, f"gra_{tool}", tokens, now)])
+
+    def kept_refresh_token(self, tool: str) -> str:
+        """Give the refresh token that is kept now."""
+        vault, row = Vault.open(self.settings.home, self.settings.env), f"sec_gra_{tool}"
+        with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            sealed = conn.execute(select(tables.secret.c.sealed).where(tables.secret.c.id == row)).scalar_one()
+        plain = loads(vault.unseal("secret", row, "tokens", sealed).get_secret_value())
+        return str(plain["secrets"]["refresh_token"])
+
+    def connect_too(self, tool: str) -> None:
+        """Add a second connection, to another account, on the same grant. It polls."""
+        first = next(row for row in self._rows["connection"] if row["name"] == tool)
+        changed = {
+            "id": f"con_{tool}_too",
+            "name": f"{tool} too",
+            "account_id": "2",
+            "roles": [],
+            "listens": False,
+            "polls": True,
+        }
+        self._write({"connection": [first | changed]})

@@ -9,6 +9,13 @@ from lifecyclehub.torture.tools import Character
 
 TOOLS: Final = ("crm", "projects", "desk", "books")
 CHAOS_S: Final = 500.0
+# How an answer to a refresh fares; each is a fault of the network by the name behind it.
+REFRESH: Final = {
+    "refresh fails": "5xx, not done",
+    "refresh unanswered": "no answer, done",
+    "refresh reset": "reset, done",
+    "refresh slow": "slow",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Act:
 class Plan:
     """A whole scenario. `patience`: how vendors repeat webhooks; `lags`: how long each tool hides what it did.
 
-    `hubs`: how many share the store.
+    `hubs`: how many share the store. `rotates`: the tool whose refresh tokens serve once, if one does so.
     """
 
     seed: int
@@ -60,3 +67,4 @@ class Plan:
     crashes: tuple[Crash, ...]
     shuffled: bool = True
     hubs: int = 1
+    rotates: str = ""

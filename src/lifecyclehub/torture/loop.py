@@ -24,6 +24,7 @@ class Process:
 
     def __init__(self, name: str) -> None:
         self.name, self.alive, self.stalled = name, True, False
+        self.interrupted: float | None = None  # when it was stalled or died last
         self.kept: list[asyncio.Handle] = []
 
     def die(self) -> None:

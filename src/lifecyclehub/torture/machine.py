@@ -108,6 +108,7 @@ class Machine:
         """End the hub's process now."""
         if self.process is not None:
             self.process.die()
+            self.process.interrupted = self._world.loop.time()
         if self.hub is not None:
             self.hub.presence.leave_home()
             self._world.graves.append(self.hub)
@@ -119,6 +120,7 @@ class Machine:
         process = self.process
         if process is not None:
             process.stalled = True
+            process.interrupted = self._world.loop.time()
             self._world.outside(seconds, lambda: self._world.loop.resume(process))
 
     def wake(self) -> None:

@@ -16,16 +16,19 @@ from lifecyclehub.connector import Signature
 from lifecyclehub.jsonio import dumps, loads
 from lifecyclehub.signatures import sign
 from lifecyclehub.torture.database import PUBLIC, SECRET
+from lifecyclehub.torture.elements import REFRESH, Fault
 from lifecyclehub.torture.loop import PROCESS
-from lifecyclehub.torture.plan import IN, OUT, TOOLS, Fault
-from lifecyclehub.torture.tools import SERVER_TIMEOUT_S
-from lifecyclehub.torture.vendor import Record, Said, Vendor
+from lifecyclehub.torture.plan import IN, OUT, TOOLS
+from lifecyclehub.torture.said import Said
+from lifecyclehub.torture.tools import SERVER_TIMEOUT_S, TOKEN_PATH
+from lifecyclehub.torture.vendor import Record, Vendor
 from lifecyclehub.vendor.transport import WIRE
 
 if TYPE_CHECKING:
     from lifecyclehub.torture.world import World
 
 _RIGHT_AFTER_S: Final = 0.3
+_KINDS: Final = (*OUT, *REFRESH)
 _NOT_DONE: Final[dict[str, Said]] = {
     "5xx, not done": Said(503, {"error": "down for a moment"}),
     "429": Said(429, {"error": "too many"}),
@@ -52,16 +55,18 @@ class Network(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world = self._world
         name = request.url.host.split(".")[1]
-        sort = "read" if request.method == "GET" else "write"
+        where = f"{name} {_sort(request)}"
         process = PROCESS.get()
-        where = f"{name} {sort}"
         count = self._counts[where] = self._counts.get(where, 0) + 1
-        fault = world.take(lambda one: one.where == where and one.kind in OUT and one.nth <= count and self._fits(one, request))
+        fault = world.take(
+            lambda one: one.where == where and one.kind in _KINDS and one.nth <= count and self._fits(one, request)
+        )
         if world.hooks.is_down(name):
             await asyncio.sleep(world.moment())
             raise httpx.ConnectError("the tool is down")
         if fault is not None:
             world.fire(fault)
+            fault = replace(fault, kind=REFRESH.get(fault.kind, fault.kind))
         if fault is not None and fault.kind == "refused":
             await asyncio.sleep(world.moment())
             raise httpx.ConnectError("refused")
@@ -72,11 +77,11 @@ class Network(httpx.AsyncBaseTransport):
         world.note(process.name if process else "?", request.method, request.url.path)
         answer: asyncio.Future[httpx.Response] = world.loop.create_future()
         left = float(request.extensions["timeout"]["write"])
-        if world.point(process, f"{where} leaves"):
+        if world.point(process, f"{_place(where)} leaves"):
             return await answer
         self._send(world.vendors[name], request, fault, answer, left)
         response = await answer
-        world.point(process, f"{where} answered")
+        world.point(process, f"{_place(where)} answered")
         if process is not None and not process.alive:
             await world.loop.create_future()
         return response
@@ -88,7 +93,7 @@ class Network(httpx.AsyncBaseTransport):
             self.impolite.append(
                 f"{name} was called at {now:.2f}, and had asked for quiet until {self._quiet[process, name]:.2f}"
             )
-        if request.method == "POST":
+        if _sort(request) == "write" and request.method == "POST":
             ref = str(loads(request.content).get("ref"))
             if now - self._tried.get(ref, -10.0) < _RIGHT_AFTER_S:
                 self.impolite.append(f"{name} was sent {ref} twice within {_RIGHT_AFTER_S} s at {now:.2f}")
@@ -115,8 +120,9 @@ class Network(httpx.AsyncBaseTransport):
         done_at_all = kind not in ("no answer, not done", "reset before", *_NOT_DONE, "429 in seconds", "429 until a date")
 
         def arrive() -> None:
+            vendor.caller = process
             said = self._answer(vendor, request, fault, done_at_all=done_at_all)
-            if world.point(process, f"{vendor.name} {'read' if request.method == 'GET' else 'write'} acted"):
+            if world.point(process, f"{_place(f'{vendor.name} {_sort(request)}')} acted"):
                 return
             if kind in ("no answer, not done", "no answer, done", "late"):
                 return
@@ -129,7 +135,9 @@ class Network(httpx.AsyncBaseTransport):
                 wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
                 whole = int(wanted) if after.isdigit() else int(wanted) - 1  # a date has whole seconds
                 self._quiet[process.name, vendor.name] = world.loop.time() + whole
-            _give(answer, said, reset=kind in ("reset before", "reset, done"))
+            given = _give(answer, said, reset=kind in ("reset before", "reset, done"))
+            if given and vendor.rotating is not None:
+                vendor.rotating.answered(said, world.loop.time())
 
         world.outside(there, arrive)
 
@@ -165,14 +173,27 @@ class Network(httpx.AsyncBaseTransport):
         return _NOT_DONE.get(kind, Said(500, {"error": kind}))
 
 
-def _give(answer: asyncio.Future[httpx.Response], said: Said, *, reset: bool) -> None:
+def _sort(request: httpx.Request) -> str:
+    if request.method == "GET":
+        return "read"
+    return "refresh" if request.url.path == TOKEN_PATH else "write"
+
+
+def _place(where: str) -> str:
+    """Give a crash point's place: refreshes are one place, whichever tool has them."""
+    return "refresh" if where.endswith(" refresh") else where
+
+
+def _give(answer: asyncio.Future[httpx.Response], said: Said, *, reset: bool) -> bool:
+    """Let whoever waits have the answer, if somebody still does."""
     if answer.done():
-        return
+        return False
     if reset:
         answer.set_exception(httpx.ReadError("connection reset"))
-        return
+        return False
     headers = {"content-type": "application/json", **said.headers}
     answer.set_result(httpx.Response(said.status, headers=headers, content=said.encoded()))
+    return True
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------------

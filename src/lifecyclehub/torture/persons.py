@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lifecyclehub.torture.vendor import Record
     from lifecyclehub.torture.world import World
 
+BY_HAND: Final = "by a person"
 DEAL: Final = re.compile(r"Deal (\d+)")
 _TOOL_OF: Final = {"crm": "crm", "project": "projects", "helpdesk": "desk", "invoicing": "books"}
 
@@ -181,7 +182,7 @@ class Persons:
 
     def _pause(self, act: Act) -> None:
         name = TOOLS[act.deal % len(TOOLS)]
-        self._connection(name, "paused", "by a person")
+        self._connection(name, "paused", BY_HAND)
         self._again(act, act.seconds, "resume")
 
     def _resume(self, act: Act) -> None:
@@ -200,7 +201,21 @@ class Persons:
         if self._world.store_is_busy():
             return
         for name in TOOLS:
+            self._sign_in_again(name)
             self._connection(name, "active", None)
+
+    def _sign_in_again(self, name: str) -> None:
+        """Enter new credentials where the tool takes the old ones no more."""
+        if name != self._world.plan.rotates:
+            return
+        table = tables.connection
+        with self._world.database.engine.connect().execution_options(write=False) as conn, conn.begin():
+            barred = (table.c.state != "active") & (table.c.reason != BY_HAND)
+            refused = conn.execute(select(table.c.id).where(table.c.grant == f"gra_{name}", barred)).first()
+        if refused is not None:
+            self._world.fired["signed in again"] += 1
+            self._world.sign_in(name)
+        self._connection(f"{name} too", "active", None)
 
     def _connection(self, name: str, state: str, reason: str | None) -> None:
         table = tables.connection

@@ -15,12 +15,13 @@ from typing import Final
 from sqlalchemy import text
 
 from lifecyclehub.store import leases
-from lifecyclehub.torture.check import Checker, Violation
+from lifecyclehub.torture.check import Checker
 from lifecyclehub.torture.database import CLOSED, STANDING, TICKET, WON, Database
 from lifecyclehub.torture.elements import CHAOS_S, Plan
 from lifecyclehub.torture.loop import Stuck
 from lifecyclehub.torture.persons import Persons
 from lifecyclehub.torture.strikes import STRIKES, set_right, strike
+from lifecyclehub.torture.violation import Violation
 from lifecyclehub.torture.world import World
 
 PATIENCE_S: Final = 30 * 3600.0  # after healing everything must have come to an end by then

@@ -61,6 +61,12 @@ def _access_lost(world: World, fault: Fault) -> None:
     world.vendors[fault.where].access = False
 
 
+def _access_ends(world: World, fault: Fault) -> None:
+    rotating = world.vendors[fault.where].rotating
+    if rotating is not None:
+        rotating.end_access()
+
+
 STRIKES: Final[dict[str, Strike]] = {
     "stall": _stall,
     "hub stalls": _stall,
@@ -72,6 +78,7 @@ STRIKES: Final[dict[str, Strike]] = {
     "outage": _outage,
     "down": _down,
     "access lost": _access_lost,
+    "access ends": _access_ends,
 }
 
 

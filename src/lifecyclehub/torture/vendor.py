@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
 from lifecyclehub.jsonio import dumps, loads
-from lifecyclehub.torture.tools import KEY_HEADER, KEY_S, Character
+from lifecyclehub.torture.said import Refuse, Said
+from lifecyclehub.torture.tools import KEY_HEADER, KEY_S, TOKEN_PATH, Character
+
+if TYPE_CHECKING:
+    from lifecyclehub.torture.grants import Rotating
+    from lifecyclehub.torture.loop import Process
 
 PAGE: Final = 2  # records on a page: two already need a second one
 CURSOR_OVERLAP: Final = timedelta(seconds=60)
@@ -49,28 +54,6 @@ class Written:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the vendor answers. `acted`: something was written."""
-
-    status: int
-    body: Any
-    acted: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def encoded(self) -> bytes:
-        """Give the body as it goes over the wire."""
-        return self.body if isinstance(self.body, bytes) else dumps(self.body).encode()
-
-
-class Refuse(Exception):
-    """The vendor says no."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.said = Said(status, {"error": why})
-
-
 class Vendor:
     """One tool. `now` is the vendor's own clock; `changed` is told of every change, so that it can send a webhook."""
 
@@ -80,6 +63,8 @@ class Vendor:
         self.history: list[Written] = []
         self.lag_s = 0.0
         self.access = True
+        self.rotating: Rotating | None = None
+        self.caller: Process | None = None  # whose request is just being answered
         self.duplicates_refused = 0
         self.keys_misused = 0
         self.changed: Callable[[Record, str], None] = lambda _record, _what: None
@@ -163,8 +148,9 @@ class Vendor:
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> Said:
         """Answer one request."""
-        if not self.access:
-            return Said(401, {"error": "who are you?"})
+        barred = self._barred(path, headers, body)
+        if barred is not None:
+            return barred
         parts = [unquote(part) for part in path.strip("/").split("/")]
         asked = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
         try:
@@ -184,6 +170,16 @@ class Vendor:
         except Refuse as refusal:
             return refusal.said
         return Said(404, {"error": "no such address"})
+
+    def _barred(self, path: str, headers: Mapping[str, str], body: bytes) -> Said | None:
+        """Answer whom the tool does not let in, and who wants to be let in again."""
+        if not self.access:
+            return Said(401, {"error": "who are you?"})
+        if self.rotating is None:
+            return None
+        if path == TOKEN_PATH:
+            return self.rotating.exchange(loads(body), self.caller, self._now())
+        return None if self.rotating.allows(headers, self._now()) else Said(401, {"error": "this access has ended"})
 
     def _there(self, kind: str, record: str) -> Record:
         found = self.records.get((kind, record))
@@ -240,6 +236,8 @@ class Vendor:
         return not record.deleted and record.data.get("name") == asked["twin"]
 
     def _since(self, kind: str, asked: Mapping[str, str]) -> Said:
+        if asked["account"] != "1":
+            return Said(200, {"records": [], "next": None, "cursor": self._now().isoformat()})
         since = datetime.fromisoformat(asked["since"]) if asked["since"] else None
         mine = [one for one in self.records.values() if one.kind == kind and (since is None or one.changed_at >= since)]
         ids = [one.id for one in mine]

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
-
-from lifecyclehub.store import tables
 from lifecyclehub.torture.database import Database
+from lifecyclehub.torture.due import first_due
 from lifecyclehub.torture.elements import TOOLS, Fault, Plan
+from lifecyclehub.torture.grants import KEPT_LATE_S, Rotating
 from lifecyclehub.torture.loop import EPOCH, Process, VirtualClock, VirtualLoop
 from lifecyclehub.torture.machine import BY_STORE, Machine
 from lifecyclehub.torture.network import Hook, Hooks, Network
@@ -24,13 +23,6 @@ from lifecyclehub.torture.vendor import Vendor
 
 if TYPE_CHECKING:
     from lifecyclehub.hub import Hub
-
-_effect, _notice = tables.effect, tables.notice
-_DUE = (
-    select(func.min(_effect.c.not_before)).where(tables.OPEN_EFFECT, _effect.c.state.in_(("ready", "in doubt", "in flight"))),
-    select(func.min(_effect.c.deadline)).where(tables.OPEN_EFFECT, _effect.c.state == "in flight", _effect.c.handle.is_(None)),
-    select(func.min(_notice.c.not_before)).where(tables.OPEN_NOTICE, _notice.c.state == "open"),
-)
 
 
 class World:
@@ -69,6 +61,16 @@ class World:
             vendor.later = self.outside
         self.network = Network(self)
         self.registry = registry_of(plan.characters)
+        if plan.rotates:
+            self.sign_in(plan.rotates)
+            database.connect_too(plan.rotates)
+
+    def sign_in(self, tool: str) -> None:
+        """Give the hub credentials that rotate, as a person does who signs in at a tool."""
+        vendor, now = self.vendors[tool], self.vendor_now()
+        if vendor.rotating is None:
+            vendor.rotating = Rotating(tool)
+        self.database.sign_in(tool, vendor.rotating.issue(now), now)
 
     # --- time and trace -------------------------------------------------------------------------------------------------
 
@@ -158,6 +160,9 @@ class World:
         if fault is None:
             return None
         self.fire(fault)
+        for vendor in self.vendors.values():
+            if vendor.rotating is not None and fault.kind in ("busy", "slow commit"):
+                vendor.rotating.keeping_s = KEPT_LATE_S
         if fault.kind == "busy":
             self.busy_until = self.loop.time() + fault.seconds
         if fault.kind == "slow commit":
@@ -216,6 +221,9 @@ class World:
     def written(self, names: list[str]) -> None:
         """Note that something was committed: whoever ticks looks again soon."""
         self.note("commit", *dict.fromkeys(names))
+        rotating = self.vendors[self.plan.rotates].rotating if self.plan.rotates else None
+        if rotating is not None and "_replacing" in names:
+            rotating.kept.add(self.database.kept_refresh_token(self.plan.rotates))
         if names != ["beat"]:
             self.commits += 1
             self.stir(*BY_STORE)
@@ -229,8 +237,5 @@ class World:
         """Give the moment when the first effect or notice is due."""
         if self._due[0] != self.commits:
             with self.database.engine.connect().execution_options(write=False) as conn, conn.begin():
-                found = [conn.execute(one).scalar() for one in _DUE]
-            if found[1] is not None:
-                found[1] += timedelta(seconds=6)
-            self._due = (self.commits, min((one for one in found if one is not None), default=None))
+                self._due = (self.commits, first_due(conn))
         return self._due[1]

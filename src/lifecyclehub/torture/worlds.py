@@ -7,13 +7,19 @@ from dataclasses import replace
 from random import Random
 from typing import Final
 
-from lifecyclehub.torture.elements import CHAOS_S, TOOLS, Fault, Plan
+from lifecyclehub.torture.elements import CHAOS_S, REFRESH, TOOLS, Crash, Fault, Plan
 
 # What goes wrong where two hubs share a store: one sleeps for longer than its lease or dies for longer than that; both are
 # told the same; one sleeps at a certain point.
 HUBS: Final = ("hub stalls", "hub dies", "both doors", "stalls there")
-FURTHER: Final = HUBS
-FURTHER_POINTS: Final[tuple[str, ...]] = ()
+# What goes wrong with a grant whose refresh tokens serve once.
+GRANTS: Final = (*REFRESH, "access ends")
+FURTHER: Final = (*HUBS, *GRANTS)
+FURTHER_POINTS: Final = tuple(
+    f"{place} {when}"
+    for place, moments in (("refresh", ("leaves", "acted", "answered")), ("_replacing", ("before", "inside", "after")))
+    for when in moments
+)
 
 _ASLEEP_AT: Final = (
     "keep after",
@@ -32,7 +38,7 @@ _LEASE_OVER_S: Final = (40.0, 70.0, 150.0)
 
 def further(plan: Plan) -> Plan:
     """Give the plan with what further worlds add to it."""
-    for world in (_two_hubs,):
+    for world in (_two_hubs, _rotating_grant):
         plan = world(plan)
     return plan
 
@@ -74,3 +80,26 @@ def _two_hubs(plan: Plan) -> Plan:
             Fault(dice.choice(("slow", "no answer, done", "late")), f"{tool} write", turn + 1, 8.0),
         ]
     return replace(_with(plan, faults), hubs=2)
+
+
+def _rotating_grant(plan: Plan) -> Plan:
+    """One tool's refresh tokens serve once, and two connections use its grant."""
+    dice = Random(f"grants {plan.seed}")
+    if dice.random() >= 0.15:
+        return plan
+    tool = dice.choice(TOOLS)
+    faults = [
+        fault
+        for kind in REFRESH
+        for fault in _several(
+            dice,
+            0.4,
+            2,
+            lambda kind=kind: Fault(kind, f"{tool} refresh", dice.randint(1, 6), dice.choice((1.0, 8.0))),  # type: ignore[misc]
+        )
+    ]
+    faults += _several(dice, 0.6, 3, lambda: Fault("access ends", tool, dice.uniform(5, CHAOS_S)))
+    crashes = [
+        Crash(dice.choice(FURTHER_POINTS), dice.randint(1, 4), dice.choice((0.2, 2.0, 30.0))) for _ in range(dice.randint(0, 3))
+    ]
+    return replace(_with(plan, faults), rotates=tool, crashes=(*plan.crashes, *crashes))

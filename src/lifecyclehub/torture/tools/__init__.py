@@ -59,6 +59,18 @@ LAG_S = 15.0
 KEY_S = 240.0
 KEY_HEADER = "Idempotency-Key"
 SERVER_TIMEOUT_S = 20.0
+TOKEN_PATH = "/oauth/token"
+TOKEN = Auth(name="token", kind="bearer", label="Token", secrets=("token",))
+ROTATING = Auth(
+    name="rotating",
+    kind="refresh",
+    label="OAuth",
+    secrets=("client_id", "client_secret", "refresh_token"),
+    token_host="api",
+    token_path=TOKEN_PATH,
+    rotates=True,
+    body_json=True,
+)
 
 # How doing it once can be made sure. "job" answers 202 and does it later; "verified" may answer 200 and do nothing.
 ONCE: dict[str, Once] = {
@@ -227,7 +239,7 @@ class Tool(Connector):
         since = "" if cursor is None and full else cursor or call.now().isoformat()
         after = ""
         while True:
-            query = (("since", since), ("after", after))
+            query = (("since", since), ("after", after), ("account", call.account))
             said = await answered(call, Request(method="GET", path=f"/changed/{kind}", query=query))
             notices = tuple(
                 Notice(kind=kind, record_id=one["id"], account="1", version=str(one["version"]), change=one["change"])
@@ -274,7 +286,7 @@ def about(name: str, role: str, kinds: Sequence[Kind], actions: Sequence[Action[
         roles=(role,),
         kinds=tuple(kinds),
         doors=(door,),
-        auths=(Auth(name="token", kind="bearer", label="Token", secrets=("token",)),),
+        auths=(TOKEN, ROTATING),
         hosts=(Host(name="api", base=f"https://api.{name}.example"),),
         actions=tuple(actions),
         server_timeout_s=SERVER_TIMEOUT_S,
