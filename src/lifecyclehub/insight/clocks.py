@@ -6,10 +6,11 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from lifecyclehub.connector import About, Kind
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.things import Row
 
 SWEEP_S: Final = 900.0
@@ -92,5 +93,7 @@ def day_of(now: datetime) -> str:
 
 def calls_of_day(conn: Connection, day: str) -> dict[str, int]:
     """Give how many calls were made on a day, by connection, as far as it was noted: every few seconds."""
-    table = tables.usage
-    return {row.connection: row.calls for row in conn.execute(select(table).where(table.c.day == day))}
+    return {row["connection"]: row["calls"] for row in _CALLS_OF_DAY.all(conn, day=day)}
+
+
+_CALLS_OF_DAY = Query(select(tables.usage).where(tables.usage.c.day == bindparam("day")))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, update
 
 from lifecyclehub.connector import About
 from lifecyclehub.insight.clocks import calls_of_day, calls_per_day, day_of
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Write
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new
 from lifecyclehub.store.writer import Store, as_operation
@@ -26,11 +27,16 @@ def next_day(now: datetime) -> datetime:
 
 
 def _add(conn: Connection, item: Sequence[tuple[str, str, int]]) -> None:
-    table = tables.usage
-    for connection, day, calls in item:
-        insert_new(conn, table, [{"connection": connection, "day": day, "calls": 0}])
-        own = (table.c.connection == connection) & (table.c.day == day)
-        conn.execute(table.update().where(own).values(calls=table.c.calls + calls))
+    insert_new(conn, _usage, [{"connection": connection, "day": day, "calls": 0} for connection, day, _ in item])
+    _MORE.run(conn, [{"of": connection, "on": day, "more": calls} for connection, day, calls in item])
+
+
+_usage = tables.usage
+_MORE = Write(
+    update(_usage)
+    .where(_usage.c.connection == bindparam("of"), _usage.c.day == bindparam("on"))
+    .values(calls=_usage.c.calls + bindparam("more"))
+)
 
 
 add_calls = as_operation(_add)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.insight.clocks import CHANGES
 from lifecyclehub.intake.known import SKEW
 from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new
 
@@ -52,8 +53,12 @@ class Judge:
 
 def found_before(conn: Connection, moment: datetime) -> list[Row]:
     """Give what sweeps found before a moment and nobody judged yet."""
-    statement = select(_notice).where(tables.FOUND_NOTICE, _notice.c.kept_at <= moment).order_by(_notice.c.id).limit(_LIMIT)
-    return [dict(row) for row in conn.execute(statement).mappings()]
+    return _FOUND_BEFORE.all(conn, moment=moment)
+
+
+_FOUND_BEFORE = Query(
+    select(_notice).where(tables.FOUND_NOTICE, _notice.c.kept_at <= bindparam("moment")).order_by(_notice.c.id).limit(_LIMIT)
+)
 
 
 class Judging:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from lifecyclehub.insight.clocks import FULL
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new
 from lifecyclehub.store.writer import as_operation
@@ -76,47 +77,62 @@ def _is(place: Place) -> tuple[Any, ...]:
     return (_cursor.c.connection == place.connection, _cursor.c.kind == place.kind, _cursor.c.way == place.way)
 
 
+_HERE: Final = _is(Place(*(bindparam(name) for name in ("of", "sort", "in_way"))))  # type: ignore[arg-type]
+
+
+def _at(place: Place) -> dict[str, str]:
+    return {"of": place.connection, "sort": place.kind, "in_way": place.way}
+
+
 def _take(conn: Connection, item: Take) -> Row | None:
     """Take a sweep that nobody else holds; gives its row as it was left, None when another worker is at it.
 
     What this worker holds itself it could not let go of: the database was busy.
     """
     insert_new(conn, _cursor, [item.place._asdict()])
-    mine = or_(_cursor.c.holder.is_(None), _cursor.c.holder == item.holder)
-    free = or_(mine, _cursor.c.held_until.is_(None), _cursor.c.held_until < item.now)
-    taken = conn.execute(
-        update(_cursor)
-        .where(*_is(item.place), free)
-        .values(
-            holder=item.holder,
-            held_until=item.until,
-            began_at=func.coalesce(_cursor.c.began_at, literal(item.now, _cursor.c.began_at.type)),
-        )
-    )
-    if not taken.rowcount:
+    if not _TAKE.count(conn, me=item.holder, now=item.now, until=item.until, **_at(item.place)):
         return None
-    return dict(conn.execute(select(_cursor).where(*_is(item.place))).mappings().one())
+    return _ROW.all(conn, **_at(item.place))[0]
+
+
+_FREE = or_(
+    _cursor.c.holder.is_(None),
+    _cursor.c.holder == bindparam("me"),
+    _cursor.c.held_until.is_(None),
+    _cursor.c.held_until < bindparam("now"),
+)
+_TAKE = Write(
+    update(_cursor)
+    .where(*_HERE, _FREE)
+    .values(
+        holder=bindparam("me"),
+        held_until=bindparam("until"),
+        began_at=func.coalesce(_cursor.c.began_at, bindparam("now", type_=_cursor.c.began_at.type)),
+    )
+)
+_ROW = Query(select(_cursor).where(*_HERE))
 
 
 def _came_to(conn: Connection, item: Came) -> bool:
     """Note how far a sweep came; False when another worker has taken it over meanwhile."""
-    ended = {"began_at": None, "swept_at": item.now, "listed": 0, "holder": None, "held_until": None} if item.last else {}
-    under_way = {"listed": _cursor.c.listed + len(item.listed), "held_until": item.until}
-    moved = conn.execute(
-        update(_cursor)
-        .where(*_is(item.place), _cursor.c.holder == item.holder)
-        .values(
-            value=item.value,
-            found=_cursor.c.found + item.found,
-            failures=0,
-            reason=None,
-            not_before=None,
-            **(ended or under_way),
-        )
-    )
-    if moved.rowcount and item.place.way == FULL:
+    came = {"me": item.holder, "new_value": item.value, "more": item.found, **_at(item.place)}
+    if item.last:
+        moved = _ENDED.count(conn, at=item.now, **came)
+    else:
+        moved = _WENT_ON.count(conn, until=item.until, on_page=len(item.listed), **came)
+    if moved and item.place.way == FULL:
         _note_listed(conn, item)
-    return bool(moved.rowcount)
+    return bool(moved)
+
+
+def _came(**more: Any) -> Write:
+    came = {"value": bindparam("new_value"), "found": _cursor.c.found + bindparam("more")}
+    nothing = {"failures": 0, "reason": None, "not_before": None}
+    return Write(update(_cursor).where(*_HERE, _cursor.c.holder == bindparam("me")).values(**came, **nothing, **more))
+
+
+_ENDED = _came(began_at=None, swept_at=bindparam("at"), listed=0, holder=None, held_until=None)
+_WENT_ON = _came(listed=_cursor.c.listed + bindparam("on_page"), held_until=bindparam("until"))
 
 
 def _note_listed(conn: Connection, item: Came) -> None:
@@ -158,4 +174,7 @@ def free_all(conn: Connection, _: Sequence[None]) -> list[None]:
 
 def read_passes(conn: Connection) -> dict[Place, Row]:
     """Give how far every sweep has come."""
-    return {Place(row["connection"], row["kind"], row["way"]): dict(row) for row in conn.execute(select(_cursor)).mappings()}
+    return {Place(row["connection"], row["kind"], row["way"]): row for row in _ALL.all(conn)}
+
+
+_ALL = Query(select(_cursor))

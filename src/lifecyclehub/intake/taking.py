@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, or_, select, update
 
-from lifecyclehub.store import tables
-from lifecyclehub.store.leases import living
+from lifecyclehub.store import leases, tables
+from lifecyclehub.store.sql import Query
 
 _delivery, _notice = tables.delivery, tables.notice
 CRASHES: Final = 3
@@ -90,17 +90,22 @@ def left_behind(conn: Connection, one: Left) -> bool:
 
     A commit that a hub sent as it died may come after its work was taken over.
     """
-    alive = living(conn, one.now)
-    for table, condition in ((_delivery, tables.OPEN_DELIVERY), (_notice, tables.OPEN_NOTICE)):
-        dead = table.c.holder.is_not(None) & table.c.holder.not_in(alive) & (table.c.holder != one.holder)
-        if conn.execute(select(table.c.id).where(condition, dead, table.c.state == "open").limit(1)).first() is not None:
-            return True
-    return False
+    alive_at = leases.database_time(conn, one.now)
+    return any(question.all(conn, me=one.holder, alive_at=alive_at) for question in _OF_DEAD)
+
+
+def _of_dead(table: Table, condition: Any) -> Query:
+    alive = leases.living_at(bindparam("alive_at"))
+    dead = table.c.holder.is_not(None) & table.c.holder.not_in(alive) & (table.c.holder != bindparam("me"))
+    return Query(select(table.c.id).where(condition, dead, table.c.state == "open").limit(1))
+
+
+_OF_DEAD: Final = (_of_dead(_delivery, tables.OPEN_DELIVERY), _of_dead(_notice, tables.OPEN_NOTICE))
 
 
 def _left(conn: Connection, one: Left) -> tuple[list[str], dict[str, str]]:
     """Give deliveries, and notices with their deliveries, that dead hubs were at work on."""
-    alive = living(conn, one.now)
+    alive = leases.living(conn, one.now)
     dead = _delivery.c.holder.is_not(None) & _delivery.c.holder.not_in(alive) & (_delivery.c.holder != one.holder)
     deliveries = list(conn.execute(_locked(conn, select(_delivery.c.id).where(tables.OPEN_DELIVERY, dead))).scalars())
     dead = _notice.c.holder.is_not(None) & _notice.c.holder.not_in(alive) & (_notice.c.holder != one.holder)

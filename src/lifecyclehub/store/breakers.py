@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.upsert import put_all
 from lifecyclehub.store.writer import Store, StoreBusy, StoreClosed
 
@@ -51,8 +52,10 @@ def _may_probe(conn: Connection, connection: str, now: datetime, until: datetime
 
 def read_breakers(conn: Connection) -> Mapping[str, Opened]:
     """Give the open breakers by connection."""
-    rows = conn.execute(select(_table)).mappings()
-    return {row["connection"]: Opened(**{name: row[name] for name in Opened.__slots__}) for row in rows}
+    return {row["connection"]: Opened(**{name: row[name] for name in Opened.__slots__}) for row in _ROWS.all(conn)}
+
+
+_ROWS = Query(select(_table))
 
 
 class StoredBreakers:

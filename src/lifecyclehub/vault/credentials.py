@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.jsonio import dumps, loads
 from lifecyclehub.ports import Clock
 from lifecyclehub.store import tables
 from lifecyclehub.store.leases import Hold, LetGo, hold, let_go
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.upsert import put_all
 from lifecyclehub.store.writer import Store, StoreBusy, StoreClosed, as_operation
 from lifecyclehub.vault.vault import Vault
@@ -57,9 +58,12 @@ def _put(conn: Connection, row: dict[str, Any]) -> None:
 
 
 def _get(conn: Connection, grant_id: str, *, lock: bool = False) -> str | None:
-    wanted = select(tables.secret.c.sealed).where(tables.secret.c.id == _row_id(grant_id))
-    sealed: str | None = conn.execute(wanted.with_for_update() if lock else wanted).scalar()
-    return sealed
+    found = (_LOCKED if lock else _SEALED).all(conn, of=_row_id(grant_id))
+    return found[0]["sealed"] if found else None
+
+
+_WANTED = select(tables.secret.c.sealed).where(tables.secret.c.id == bindparam("of"))
+_SEALED, _LOCKED = Query(_WANTED), Query(_WANTED.with_for_update())
 
 
 put_secret = as_operation(_put)

@@ -1,0 +1,37 @@
+"""When the store's next effect or notice is due: before that, a tick would look in vain."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, ScalarSelect, func, or_, select
+
+from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
+
+_effect, _notice = tables.effect, tables.notice
+_OVER: Final = timedelta(seconds=6)  # a claim is over only some seconds after its deadline
+
+
+def _first(of: Any, *where: Any) -> ScalarSelect[Any]:
+    return select(func.min(of)).where(*where).scalar_subquery()
+
+
+_WAITS: Final = or_(*(_effect.c.state == state for state in ("ready", "in doubt", "in flight")))
+_SENT: Final = (_effect.c.state == "in flight") & _effect.c.handle.is_(None)
+_QUESTION: Final = Query(
+    select(
+        _first(_effect.c.not_before, tables.OPEN_EFFECT, _WAITS).label("effect"),
+        _first(_effect.c.deadline, tables.OPEN_EFFECT, _SENT).label("claim"),
+        _first(_notice.c.not_before, tables.OPEN_NOTICE, _notice.c.state == "open").label("notice"),
+    )
+)
+
+
+def first_due(conn: Connection) -> datetime | None:
+    """Give the moment when the first of all is due, None when nothing has a time."""
+    found = _QUESTION.all(conn)[0]
+    if found["claim"] is not None:
+        found["claim"] += _OVER
+    return min((one for one in found.values() if one is not None), default=None)
