@@ -27,7 +27,7 @@ from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all
 from lifecyclehub.vendor.retry import next_try
 
-_effect = tables.effect
+_effect, _attempt = tables.effect, tables.attempt
 _COLUMNS = (
     "state",
     "reason",
@@ -94,7 +94,7 @@ class WriteReceipts:
             row = effects.get(one.effect)
             if row is not None and one.lands_s is not None and row["deadline"] is not None:
                 made.unanswered(row, row["deadline"] + timedelta(seconds=one.lands_s))
-            if row is not None and self._apply(one, row, made, now):
+            if row is not None and self._apply(conn, one, row, made, now):
                 changed[row["id"]] = row
                 if one.new_key and row["state"] == "ready" and row["unsure_since"] is None and row["body"] is not None:
                     made.renew(row)
@@ -134,27 +134,28 @@ class WriteReceipts:
             "detail": one.detail or getattr(one.outcome, "reason", None),
         }
 
-    def _apply(self, one: Receipt, row: Row, made: Made, now: datetime) -> bool:
+    def _apply(self, conn: Connection, one: Receipt, row: Row, made: Made, now: datetime) -> bool:
         """Move the effect as its state and the outcome say. False when the answer changes nothing."""
         outcome = one.outcome
         if isinstance(outcome, Found) and len(outcome.records) == 1:
             outcome = outcome.records[0]
         present = one.epoch == row["epoch"] and one.revision == row["revision"]  # nothing was sent or rendered since
         if isinstance(outcome, Done):
-            return self._told_done(one, outcome, row, made, now, present=present)
+            unsent = present or (one.revision == row["revision"] and _nothing_left_since(conn, one, row["epoch"]))
+            return self._told_done(one, outcome, row, made, now, unsent=unsent)
         if not present or not _concerns(one, row):
             return False  # an older sending's failure says nothing about the present one
         self._move(one, row, made, now)
         return True
 
-    def _told_done(self, one: Receipt, outcome: Done, row: Row, made: Made, now: datetime, *, present: bool) -> bool:
+    def _told_done(self, one: Receipt, outcome: Done, row: Row, made: Made, now: datetime, *, unsent: bool) -> bool:
         """Somebody says that it was done: that settles it, unless another record was taken for it, or a person moved on."""
         named = one.what == "by a person" and row["state"] == "parked"
-        settles = row["state"] in _UNCERTAIN or (present and row["state"] in _PUT_BACK and row["record_id"] is None)
+        settles = row["state"] in _UNCERTAIN or (unsent and row["state"] in _PUT_BACK and row["record_id"] is None)
         if named or settles:
             self._done(one, row, outcome, made, now)
             return True
-        if row["record_id"] == outcome.record_id:
+        if row["creates"] is None or row["record_id"] == outcome.record_id:  # a change that is made twice is no second record
             return False
         made.double(row, outcome)
         if row["record_id"] is not None or outcome.record_id is None:
@@ -311,6 +312,13 @@ def _assignee(row: Row) -> str | None:
     owner = (row["input"] or {}).get("owner")
     record = owner.get("record") if isinstance(owner, dict) else None
     return str(record) if record else None
+
+
+def _nothing_left_since(conn: Connection, one: Receipt, epoch: int) -> bool:
+    """Tell whether every claim since this sending ended before anything left: the tool knows of no later one."""
+    known = _attempt.c.effect == one.effect, _attempt.c.revision == one.revision, _attempt.c.epoch > one.epoch
+    later = conn.execute(select(_attempt.c.epoch, _attempt.c.bytes_sent).where(*known, _attempt.c.what == "sent")).all()
+    return {row.epoch for row in later} == set(range(one.epoch + 1, epoch + 1)) and not any(row.bytes_sent for row in later)
 
 
 def _told(one: Receipt) -> tuple[Done, ...]:

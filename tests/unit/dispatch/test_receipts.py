@@ -121,6 +121,21 @@ def test_the_answer_of_an_older_sending_does_not_settle_what_was_put_back_after_
     assert len(story.rows(t.finding, kind="double")) == 1
 
 
+@pytest.mark.parametrize(("left", "state"), [(False, "done"), (True, "ready")])
+def test_claims_that_ended_before_anything_left_keep_no_late_answer_from_settling_it(
+    story: Story, left: bool, state: str
+) -> None:
+    """Another hub took it over, and could not even reach the tool; then the first one wakes with its answer."""
+    prepared = in_flight(story, epoch=3)
+    receive(story, prepared, Retry("could not connect"), epoch=2, bytes_sent=left)
+    receive(story, prepared, Retry("could not connect"), epoch=3, bytes_sent=False)
+
+    receive(story, prepared, DONE, epoch=1)
+
+    assert (effect(story, prepared)["state"], effect(story, prepared)["record_id"]) == (state, "555")
+    assert len(story.rows(t.finding, kind="double")) == int(left)
+
+
 @pytest.mark.parametrize(
     "stood", [{"state": "cancelled"}, {"state": "planned", "revision": 2}, {"state": "ready", "revision": 2}]
 )
@@ -139,6 +154,16 @@ def test_what_a_late_answer_cannot_settle_is_shown_and_never_sent_again_without_
     row = effect(story, prepared)
     assert (row["state"], row["reason"]) == ("parked", "late answer")
     assert str(DONE.url) in row["detail"]
+
+
+def test_a_change_that_is_answered_late_is_no_double(story: Story) -> None:
+    """Two hubs may both have written a field: that is one record, and its change is made again at most."""
+    prepared = in_flight(story, creates=None, state="ready", epoch=2)
+
+    receive(story, prepared, DONE, epoch=1)
+
+    assert (effect(story, prepared)["state"], effect(story, prepared)["record_id"]) == ("ready", None)
+    assert story.rows(t.finding) == []
 
 
 @pytest.mark.parametrize("state", ["ready", "held"])
