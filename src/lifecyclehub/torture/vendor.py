@@ -293,9 +293,11 @@ class Vendor:
         handle = f"job-{len(self._jobs) + 1}"
         said: dict[str, Any] = {"state": "running"}
         self._jobs[handle] = said
+        shown_at = self._now() + timedelta(seconds=self.lag_s)
 
         def finish() -> None:
             record = self.make(kind, self._filled(kind, body), by="hub", ref=ref)
+            record.visible_at = max(record.created_at, shown_at)  # the declared lag begins when the job is taken
             said.update(state="done", record=self.said(record))
 
         self.later(4.0, finish)
