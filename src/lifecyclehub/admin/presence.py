@@ -17,7 +17,7 @@ from lifecyclehub.ports import Clock
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import SQLITE
-from lifecyclehub.store.leases import Beat, LetGo, beat, forget, let_go, living
+from lifecyclehub.store.leases import Beat, LetGo, beat, database_time, forget, let_go, working_at
 from lifecyclehub.store.writer import Store
 
 BEAT_S: Final = 5.0
@@ -130,9 +130,8 @@ class Presence:
 
 def working_hubs(conn: Connection, now: datetime) -> int:
     """Count the hubs that live in homes that may call the tools."""
-    lease, host = tables.lease, tables.host
-    mine = lease.c.name.in_(living(conn, now)) & lease.c.holder.in_(select(host.c.fingerprint))
-    return int(conn.execute(select(func.count()).select_from(lease).where(mine)).scalar_one())
+    working = working_at(database_time(conn, now)).subquery()
+    return int(conn.execute(select(func.count()).select_from(working)).scalar_one())
 
 
 def installation_of(conn: Connection) -> dict[str, Any]:

@@ -194,6 +194,7 @@ def _doubtful(old: ColumnElement[bool]) -> Write:
 
 
 _LIVING = leases.living_at(bindparam("alive_at"))
+_WORKING = leases.working_at(bindparam("alive_at"))
 _OF_DEAD = (_effect.c.holder != bindparam("me")) & _effect.c.holder.not_in(_LIVING)
 _OVER_TIME = _doubtful(_effect.c.deadline < bindparam("at"))
 _CLAIMED_BY_DEAD = _doubtful(_OF_DEAD)
@@ -251,7 +252,7 @@ def have_their_turn(conn: Connection, effects: Sequence[str]) -> list[str]:
 def due_effects(conn: Connection, now: datetime, holder: str | None = None, limit: int = 500) -> list[DueEffect]:
     """Give effects to be sent again, looked up, or asked about, the longest waiting first; not before their turn.
 
-    With a holder: but those that another living hub claimed last, and goes on with itself.
+    With a holder: but those that another hub claimed last that lives, may call the tools, and goes on with them itself.
     """
     if holder is None:
         return [DueEffect(**row) for row in _DUE.all(conn, now=now, limit=limit)]
@@ -269,7 +270,7 @@ def _due_that(*wanted: ColumnElement[bool]) -> Query:
 
 _DUE = _due_that()
 _DUE_HERE = _due_that(
-    or_(_effect.c.holder.is_(None), _effect.c.holder == bindparam("me"), _effect.c.holder.not_in(_LIVING)),
+    or_(_effect.c.holder.is_(None), _effect.c.holder == bindparam("me"), _effect.c.holder.not_in(_WORKING)),
 )
 
 
@@ -297,7 +298,8 @@ def _kept_by_nothing() -> ColumnElement[bool]:
     going_on = and_(*(other.c.state != one for one in OVER))
     kept = (need.c.effect == _effect.c.id) & (need.c.needed == other.c.id) & going_on
     waits = (_effect.c.state == "held") & (_effect.c.reason == "needs") & ~exists().where(kept)
-    left = or_(_effect.c.state == "planned", _effect.c.state == "ready") & _effect.c.not_before.is_(None)
+    its_turn = or_(_effect.c.state == "planned", (_effect.c.state == "ready") & or_(_effect.c.target.is_(None), _has_its_turn()))
+    left = its_turn & _effect.c.not_before.is_(None)
     return or_(left, waits)
 
 

@@ -129,6 +129,11 @@ def living_at(moment: Any) -> Select[tuple[str]]:
     return select(_lease.c.name).where(_lease.c.name.startswith(HUB_PREFIX, autoescape=True), _lease.c.until > moment)
 
 
+def working_at(moment: Any) -> Select[tuple[str]]:
+    """Give the question which hubs live in homes that may call the tools: others go on with nothing. `moment` as above."""
+    return living_at(moment).where(_lease.c.holder.in_(select(tables.host.c.fingerprint)))
+
+
 def living_hubs(conn: Connection, now: datetime) -> int:
     """Count the hubs that live."""
     return int(conn.execute(select(func.count()).select_from(living(conn, now).subquery())).scalar_one())

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from lifecyclehub.dispatch.perform import Answer
-from lifecyclehub.dispatch.upkeep import due_effects, expire, park
+from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, park
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
 from tests.support.bad_input import Hall, a_deal, hall
@@ -185,6 +185,8 @@ async def test_what_waits_behind_others_keeps_nothing_that_is_due_from_being_loo
     for one in (second, third):
         put(h, one["id"], state="ready", not_before=now - timedelta(hours=1), **unsent)
     assert [one.id for one in await h.hub.store.read(due_effects, now, limit=2)] == [first["id"]]
+    put(h, second["id"], not_before=None)
+    assert await h.hub.store.read(forgotten_effects) == [], "and it is not forgotten either"
 
 
 async def test_two_who_submit_the_same_effect_send_it_once(h: Hall) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from lifecyclehub.dispatch.lookup import Look, take_look
 from lifecyclehub.dispatch.upkeep import due_effects, expire
@@ -19,6 +19,7 @@ from lifecyclehub.intake.split import Split, split
 from lifecyclehub.intake.taking import CRASHES, Free, Left, left_behind, let_go_of, suspect, take_free, take_left
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.leases import Beat, Hold, LetGo, beat, forget, hold, let_go
+from lifecyclehub.store.upsert import put_all
 from lifecyclehub.store.waits import bring_near
 from tests.support.effects import effect, in_flight
 from tests.support.story import Story
@@ -38,8 +39,17 @@ def do(story: Story, operation: Any, *items: Any) -> Any:
 
 
 def lives(story: Story, *hubs: str) -> None:
+    """Let hubs live in homes that may call the tools."""
+    now = story.clock.now()
     for one in hubs:
-        do(story, beat, Beat(one, f"home of {one}", story.clock.now(), alone=False))
+        do(story, beat, Beat(one, f"home of {one}", now, alone=False))
+        with story.engine.begin() as conn:
+            put_all(conn, t.host, [{"fingerprint": f"home of {one}", "name": one, "who": "a test", "since": now}])
+
+
+def falls_asleep(story: Story, hub: str) -> None:
+    with story.engine.begin() as conn:
+        conn.execute(delete(t.host).where(t.host.c.fingerprint == f"home of {hub}"))
 
 
 def dies(story: Story, hub: str) -> None:
@@ -249,6 +259,15 @@ def test_what_is_due_is_looked_after_by_one_hub(story: Story) -> None:
     until = now + timedelta(minutes=2)
     assert do(story, take_look, Look(prepared.effect, "hub_2", now, until))
     assert not do(story, take_look, Look(prepared.effect, "hub_3", now, until))
+
+
+def test_what_a_hub_had_claimed_that_may_not_act_any_more_is_looked_after_by_another(story: Story) -> None:
+    lives(story, "hub_1", "hub_2")
+    now = story.clock.now()
+    prepared = in_flight(story, state="in doubt", holder="hub_1", not_before=now)
+
+    falls_asleep(story, "hub_1")
+    assert [one.id for one in story.ask(due_effects, now, "hub_2")] == [prepared.effect]
 
 
 # --- clocks -----------------------------------------------------------------------------------------------------------
