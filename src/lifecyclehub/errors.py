@@ -124,7 +124,7 @@ class PluginHangs(PluginFailed):
 def nearest(name: str, names: Iterable[str], *, none: str = "") -> str:
     """Give `Did you mean …?` for the nearest known name, else all of them where they are few, else `none`."""
     known = sorted(names)
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"Did you mean {close[0]}?"
     return f"There are: {', '.join(known)}." if 0 < len(known) <= _LISTED else none

@@ -122,6 +122,30 @@ def test_a_connection_can_be_stopped_also_while_the_mappings_are_broken(run: Run
     assert run("connections", "pause", "cmr").code == 3
 
 
+def test_a_connection_is_removed_after_what_stops_was_shown(run: Run, home: Path, crm: HubSpotTool) -> None:
+    add(run, crm)
+    asked = run("connections", "remove", "crm")
+    assert asked.code == 1
+    assert "won-deal-starts-delivery" in asked.out
+    assert "no connection plays crm any more" in asked.out
+    assert "Nothing was changed" in asked.err
+    assert run("connections", "list", "--json").json()[0]["state"] == "active"
+
+    ended = run("connections", "remove", "crm", "--yes", "--who", "kim")
+    assert ended.code == 0
+    assert "crm is removed; its credentials are forgotten here." in ended.out
+    assert run("connections", "list", "--json").json() == []
+    assert run("connections", "remove", "crm", "--yes").code == 3
+    assert run("connections", "resume", "crm").code == 3
+    assert run("deliveries", "--connection", "crm (removed)").code == 0
+    assert run("check").code == 0
+
+    assert add(run, crm, "books").code == 0
+    assert [one["name"] for one in run("connections", "list", "--json").json()] == ["books"]
+    done = run("connections", "remove", "books", "--yes", "--json").json()
+    assert (done["connection"], done["cancelled"], done["by_hand"]) == ("books", [], [])
+
+
 def test_about_shows_steps_ways_in_and_settings_without_a_home(run: Run) -> None:
     shown = run("connections", "about", "zendesk").out
     assert "client_id, client_secret" in shown

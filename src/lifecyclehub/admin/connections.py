@@ -68,12 +68,21 @@ def _keep_grant(conn: Connection, grant: _Grant) -> None:
     put_all(conn, tables.secret, [grant.sealed])
 
 
-def _add(conn: Connection, new: _New) -> None:
-    _refuse_twice(conn, new.connection["connector"], new.connection["name"], new.connection["account_id"])
+def _add(conn: Connection, new: _New) -> Row:
+    """Keep a connection. One that was removed is itself again, with its links and all that it did."""
+    row, table = new.connection, tables.connection
+    _refuse_twice(conn, row["connector"], row["name"], row["account_id"])
     if new.grant is not None:
         _keep_grant(conn, new.grant)
-    insert_all(conn, tables.connection, [new.connection])
+    same = (table.c.connector == row["connector"]) & (table.c.account_id == row["account_id"])
+    known = conn.execute(select(table.c.id).where(same)).scalar()
+    if known is None:
+        insert_all(conn, table, [row])
+    else:
+        row = {**row, "id": known}
+        conn.execute(update(table).where(same).values(**row))
     changed(conn)
+    return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +133,8 @@ def _refuse_twice(conn: Connection, connector: str, name: str, account_id: str |
         raise ConfigurationError(f"there is a connection named {name!r} already.", mend="Choose another name.")
     if account_id is None:
         return
-    known = conn.execute(select(table.c.name).where(table.c.connector == connector, table.c.account_id == account_id)).scalar()
+    same = (table.c.connector == connector, table.c.account_id == account_id, tables.CONNECTED)
+    known = conn.execute(select(table.c.name).where(*same)).scalar()
     if known is not None:
         raise ConfigurationError(
             f"the account {account_id} is connected already, as {known!r}.",
@@ -195,9 +205,10 @@ async def add_connection(  # noqa: PLR0913 (what an admin enters, each by its na
             "reason": None,
             "listens": listens,
             "polls": polls,
+            "active_since": hub.clock.now(),
             "created_at": hub.clock.now(),
         }
-        await hub.store.run(_adding, _New(row, _grant_rows(hub, target, tried) if tried else None))
+        row = await hub.store.run(_adding, _New(row, _grant_rows(hub, target, tried) if tried else None))
     except ConfigurationError as error:
         if tried and tried.used_up:
             await hub.store.run(_keeping, _grant_rows(hub, target, tried))

@@ -119,6 +119,13 @@ def _drop(conn: Connection, subscription: str) -> None:
     conn.execute(delete(tables.subscription).where(tables.subscription.c.id == subscription))
 
 
+def _end_all(conn: Connection, connection: str) -> list[Row]:
+    """Let all subscriptions of a connection be ended. Gives them."""
+    table = tables.subscription
+    conn.execute(update(table).where(table.c.connection == connection).values(state=ENDING, not_before=None))
+    return endings(conn, connection)
+
+
 def endings(conn: Connection, connection: str) -> list[Row]:
     """Give the subscriptions of a connection that are to be ended."""
     table = tables.subscription
@@ -128,6 +135,7 @@ def endings(conn: Connection, connection: str) -> list[Row]:
 
 opening, signing = as_operation(_open_new), as_operation(_set_secret)
 registering, standing, dropping = as_operation(_register), as_operation(_stand), as_operation(_drop)
+ending_all = as_operation(_end_all)
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ class _Places:
     """Finds the connection of a notice as it is now: an account may have been connected since."""
 
     def __init__(self, conn: Connection) -> None:
-        self._connections = [dict(row) for row in conn.execute(select(tables.connection)).mappings()]
+        self._connections = [dict(row) for row in conn.execute(select(tables.connection).where(tables.CONNECTED)).mappings()]
         endpoints = conn.execute(select(tables.endpoint.c.id, tables.endpoint.c.connection))
         self._endpoints = {one.id: one.connection for one in endpoints}
 

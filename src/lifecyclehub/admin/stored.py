@@ -18,15 +18,17 @@ def changed(conn: Connection) -> None:
 
 def list_connections(conn: Connection) -> list[Row]:
     """Give all connections, oldest first."""
-    return [dict(row) for row in conn.execute(select(tables.connection).order_by(tables.connection.c.id)).mappings()]
+    statement = select(tables.connection).where(tables.CONNECTED).order_by(tables.connection.c.id)
+    return [dict(row) for row in conn.execute(statement).mappings()]
 
 
-def find_connection(conn: Connection, named: str) -> Row:
-    """Give the connection with this name or id. Raises NotThere that names the nearest."""
+def find_connection(conn: Connection, named: str, *, removed: bool = False) -> Row:
+    """Give the connection with this name or id, with `removed` also one that was. Raises NotThere that names the nearest."""
     table = tables.connection
-    row = conn.execute(select(table).where(or_(table.c.id == named, table.c.name == named))).mappings().first()
+    asked = select(table).where(or_(table.c.id == named, table.c.name == named))
+    row = conn.execute(asked if removed else asked.where(tables.CONNECTED)).mappings().first()
     if row is None:
-        names = conn.execute(select(table.c.name)).scalars()
+        names = conn.execute(select(table.c.name).where(tables.CONNECTED)).scalars()
         mend = nearest(named, names, none="There are none yet: add one with `lifecyclehub connections add`.")
         raise NotThere(f"there is no connection {named!r}.", mend=mend)
     return dict(row)

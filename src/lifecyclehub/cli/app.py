@@ -50,7 +50,7 @@ ALONE = {
 }
 GROUPS: Mapping[str, tuple[str, Mapping[str, Later]]] = {
     "connections": (
-        "The accounts of your tools: add, list, test, subscribe.",
+        "The accounts of your tools: add, list, test, subscribe, remove.",
         {
             "about": Later("connections:about", "Show what a connector needs: steps in the tool, ways in, settings."),
             "add": Later("connecting:add", "Connect an account."),
@@ -64,6 +64,9 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Later]]] = {
             "reauthorize": Later(
                 "connecting:reauthorize",
                 "Give a connection new credentials, asked for as with `add`, and go on with what waited for them.",
+            ),
+            "remove": Later(
+                "removing:remove", "Take a connection away: its hooks are ended in the tool, its credentials forgotten."
             ),
         },
     ),

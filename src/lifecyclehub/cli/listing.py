@@ -18,7 +18,7 @@ From = Annotated[str | None, typer.Option("--connection", help="Only those of th
 
 
 def _id_of(conn: Connection, named: str | None) -> str | None:
-    return find_connection(conn, named)["id"] if named else None
+    return find_connection(conn, named, removed=True)["id"] if named else None
 
 
 # --- what came in -----------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def _prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Lef
 def _closed(rules: Rules, connection: Row) -> str | None:
     """Say why nothing can be sent through a connection now, None when something can."""
     if connection["state"] != "active":
-        return f"the connection {connection['name']} is paused: {connection['reason']}"
+        return f"the connection {connection['name']} is {connection['state']}: {connection['reason']}"
     if connection["connector"] not in rules.abouts:
         return f"the connector {connection['connector']} is not installed, or was refused at the start"
     return None

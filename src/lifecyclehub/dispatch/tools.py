@@ -58,13 +58,13 @@ def _pause(conn: Connection, item: Pause) -> bool:
     """
     table, installation = tables.connection, tables.installation
     mine = table.c.id == item.connection
-    statement = update(table).where(mine, table.c.state != "paused")
+    statement = update(table).where(mine, table.c.state == "active")
     if item.began is not None:
         statement = statement.where(or_(table.c.active_since.is_(None), table.c.active_since <= item.began))
     if conn.execute(statement.values(state="paused", reason=item.reason[:500])).rowcount:
         conn.execute(update(installation).values(configured=installation.c.configured + 1))
         return True
-    return conn.execute(select(table.c.state).where(mine)).scalar() == "paused"
+    return conn.execute(select(table.c.state).where(mine)).scalar() in ("paused", "removed")
 
 
 pause = as_operation(_pause)

@@ -200,7 +200,7 @@ def read_status(
 ) -> Status:
     """Read how things are. `hanging`: connectors that must be restarted; `refused`: (connector, reason, how to mend)."""
     installation = conn.execute(select(tables.installation)).mappings().one()
-    rows = [dict(row) for row in conn.execute(select(tables.connection).order_by(tables.connection.c.id)).mappings()]
+    rows = [dict(row) for row in conn.execute(_CONNECTED).mappings()]
     endpoints = _endpoints(conn)
     faults = [ConnectorFault(connector=name, what="it hangs; its work is held.", mend=_RESTART) for name in sorted(hanging)]
     return Status(
@@ -220,6 +220,7 @@ def read_status(
     )
 
 
+_CONNECTED: Final = select(tables.connection).where(tables.CONNECTED).order_by(tables.connection.c.id)
 _RESTART: Final = "Start the hub again; if it comes back, upgrade the connector."
 _OPEN_EFFECTS: Final = "state IN ('planned', 'held', 'ready', 'in flight', 'in doubt')"
 

@@ -19,7 +19,7 @@ _SWITCHES = Query(select(tables.handoff))
 
 @dataclass(slots=True)
 class World:
-    """Connections by id and the switches of handoffs; teammates are read when they are asked for."""
+    """Connections by id, removed ones too, and the switches of handoffs; teammates are read when they are asked for."""
 
     connections: Mapping[str, Row]
     switches: Mapping[str, Row]
@@ -32,7 +32,7 @@ class World:
 
     def playing(self, role: str) -> Row | None:
         """Give the connection that plays a role: the oldest one with it."""
-        return next((one for one in self.connections.values() if role in one["roles"]), None)
+        return next((one for one in self.connections.values() if role in one["roles"] and one["state"] != "removed"), None)
 
 
 def read_world(conn: Connection) -> World:

@@ -60,7 +60,7 @@ class Directory:
 
 def read_directory(conn: Connection, registry: Registry, vault: Vault, now: datetime) -> Directory:
     """Read connections, endpoints and their secrets. Raises VaultError where none can be opened: the key is another one."""
-    connections = {row["id"]: dict(row) for row in conn.execute(select(tables.connection)).mappings()}
+    connections = {row["id"]: dict(row) for row in conn.execute(select(tables.connection).where(tables.CONNECTED)).mappings()}
     secrets: dict[str, list[Secret]] = {}
     unopened: dict[str, VaultError] = {}
     held = select(tables.secret).where(tables.secret.c.owner_kind == "endpoint", tables.secret.c.state == "active")

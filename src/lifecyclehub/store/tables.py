@@ -345,7 +345,7 @@ connection = Table(
     Column("account", Json, nullable=False),  # name, currency, timezone as the vendor told them
     Column("roles", Json, nullable=False),
     Column("settings", Json, nullable=False),
-    Column("state", Text, nullable=False, server_default="active"),  # active | paused
+    Column("state", Text, nullable=False, server_default="active"),  # active | paused | removed
     Column("reason", Text),
     Column("listens", Boolean, nullable=False, server_default=text("true")),
     Column("polls", Boolean, nullable=False, server_default=text("false")),
@@ -353,6 +353,7 @@ connection = Table(
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("connector", "account_id"),
 )
+CONNECTED = connection.c.state != "removed"  # a removed one stays for what it did, and for the day it is added again
 endpoint = Table(
     "endpoint",
     metadata,

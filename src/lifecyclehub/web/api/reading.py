@@ -84,7 +84,7 @@ async def _connection(request: Request, named: str | None) -> str | None:
     """Give the id of a connection by name or id."""
     if named is None:
         return None
-    found: str = (await _ask(request, find_connection, named))["id"]
+    found: str = (await _ask(request, find_connection, named, removed=True))["id"]
     return found
 
 
