@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from lifecyclehub.store import database
 from lifecyclehub.store.database import open_engine
 from lifecyclehub.store.writer import Store, StoreBusy
 from tests.support.shop import Shop, sheet, write, written
@@ -173,6 +175,67 @@ async def test_a_postgres_server_that_cannot_be_reached_is_busy() -> None:
             await store.run(write, (1, "a"))
     finally:
         await asyncio.to_thread(store.close)
+
+
+# --- several programs on one PostgreSQL -------------------------------------------------------------------------------
+
+
+def change(conn: Connection, items: Sequence[tuple[int, str]]) -> list[int]:
+    for line, words in items:
+        conn.execute(update(sheet).where(sheet.c.line == line).values(text=words))
+    return [line for line, _ in items]
+
+
+@pytest.fixture
+async def shared(postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """A store with three lines, on a server that other programs use too; a lock is waited for only shortly."""
+    monkeypatch.setattr(database, "LOCK_WAIT_MS", 300)
+    monkeypatch.setattr(database, "IDLE_MS", 1000)
+    with postgres_engine.begin() as conn:
+        sheet.create(conn)
+        write(conn, [(1, "a"), (2, "b"), (3, "c")])
+    store = Store(open_engine(postgres_engine.url.render_as_string(hide_password=False)), writers=1)
+    try:
+        yield store
+    finally:
+        await asyncio.to_thread(store.close)
+        store.engine.dispose()
+
+
+async def test_what_another_program_has_locked_is_busy_soon_and_holds_nobody_else_up(
+    shared: Store, postgres_engine: Engine
+) -> None:
+    """Somebody left a transaction open: without an end to the wait no delivery would be kept any more."""
+    with postgres_engine.connect() as other:
+        other.execute(update(sheet).where(sheet.c.line == 1).values(text="theirs, not committed"))
+        async with asyncio.timeout(8):
+            asked = [shared.run(change, one) for one in ((1, "x"), (2, "ours"), (1, "y"), (3, "ours too"))]
+            found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in found] == [StoreBusy, int, StoreBusy, int]
+        other.rollback()
+    assert await shared.run(change, (1, "ours at last")) == 1
+    assert await shared.read(written) == [(1, "ours at last"), (2, "ours"), (3, "ours too")]
+
+
+async def test_a_hub_that_stands_still_in_the_middle_gives_up_its_locks(shared: Store) -> None:
+    """As if its machine slept: the server ends its transaction, and what it did in it is undone."""
+    still = open_engine(shared.engine.url.render_as_string(hide_password=False))
+    try:
+        with still.connect() as conn:
+            conn.execute(update(sheet).where(sheet.c.line == 1).values(text="half done"))
+            async with asyncio.timeout(8):
+                while True:
+                    try:
+                        assert await shared.run(change, (1, "ours")) == 1
+                        break
+                    except StoreBusy:
+                        continue
+            with pytest.raises(DBAPIError) as caught:
+                conn.execute(text("SELECT 1"))
+            assert caught.value.connection_invalidated
+    finally:
+        still.dispose()
+    assert (1, "ours") in await shared.read(written)
 
 
 async def test_a_question_to_a_database_that_is_away_says_busy_and_not_that_the_question_is_wrong(shop: Shop) -> None:

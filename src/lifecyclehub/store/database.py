@@ -16,6 +16,21 @@ POSTGRES = "postgresql+psycopg"
 SCHEMA_REVISION = "0001"
 BESIDE = ("-wal", "-shm")
 
+LOCK_WAIT_MS = 10_000
+"""So long a lock of somebody else's is waited for, on either database; then the store is busy."""
+
+IDLE_MS = 30_000
+"""So long a server lets a program stand still in a transaction, and with it everybody who waits for its locks."""
+
+# A server that is gone without a word is noticed within half a minute: otherwise only after hours.
+_WATCHED = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+
 
 def sqlite_url(home: Path) -> str:
     """Give the URL of the embedded store in a home."""
@@ -53,7 +68,23 @@ def open_engine(url: str) -> Engine:
 
 
 def _open_postgres(url: str) -> Engine:
-    engine = create_engine(url, pool_size=12, max_overflow=8, pool_pre_ping=True, query_cache_size=2000, hide_parameters=True)
+    chosen = make_url(url).query
+    engine = create_engine(
+        url,
+        connect_args={name: value for name, value in _WATCHED.items() if name not in chosen},
+        pool_size=12,
+        max_overflow=8,
+        pool_pre_ping=True,
+        query_cache_size=2000,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _settings(raw: Any, _: Any) -> None:
+        with raw.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_MS}")
+        raw.commit()
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
@@ -75,7 +106,7 @@ def _open_sqlite(url: str) -> Engine:
     # The driver must not begin transactions by itself: BEGIN IMMEDIATE takes the write lock before anything is read.
     engine = create_engine(
         url,
-        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": 10},
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": LOCK_WAIT_MS / 1000},
         query_cache_size=2000,
         hide_parameters=True,  # errors are logged and kept on notices; values may be secret
     )
@@ -83,7 +114,8 @@ def _open_sqlite(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _settings(raw: Any, _: Any) -> None:
         cursor = raw.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-65536"):
+        patience = f"busy_timeout={LOCK_WAIT_MS}"
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", patience, "cache_size=-65536"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

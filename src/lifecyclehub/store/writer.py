@@ -26,6 +26,7 @@ P = ParamSpec("P")
 Operation = Callable[[Connection, Sequence[T]], Sequence[R]]
 
 _TRIES = 8  # of one item alone, when another writer got in the way
+_HURRIED_MS = 100
 
 
 class StoreClosed(HubError):
@@ -158,13 +159,16 @@ class Store:
                 return
             if len(asks) > 1:
                 self.counts.fallbacks += 1
+            waited = _is_locked(error)  # the lock was waited for already: not once more for each of them
             for ask in asks:
-                self._commit_alone(ask)
+                self._commit_alone(ask, hurried=waited)
 
-    def _commit_alone(self, ask: _Ask) -> None:
+    def _commit_alone(self, ask: _Ask, *, hurried: bool = False) -> None:
         for attempt in range(_TRIES):
             try:
                 with self.engine.connect() as conn, conn.begin():
+                    if hurried:
+                        conn.exec_driver_sql(f"SET LOCAL lock_timeout = {_HURRIED_MS}")
                     results = ask.operation(conn, ask.items)
                     _still_ours(conn)
                 ask.results, ask.error = results, None
@@ -230,12 +234,17 @@ def _resolve(asks: list[_Ask]) -> None:
 
 def _is_lost_race(error: DBAPIError) -> bool:
     """Tell serialization failures and deadlocks, which only ask to run the transaction again."""
-    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "55P03")
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
+def _is_locked(error: BaseException) -> bool:
+    """Tell that another program on the server held a lock for longer than we wait: a session left open, a machine that slept."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == "55P03"
 
 
 _SQLITE_BUSY = ("locked", "database or disk is full", "readonly database", "disk i/o error", "unable to open database file")
-# Connection lost, read-only, out of disk, memory or connections, shutting down.
-_POSTGRES_BUSY = ("08", "25006", "53", "57P", "58")
+# Connection lost, read-only, stood still for too long, out of disk, memory or connections, locked, shutting down.
+_POSTGRES_BUSY = ("08", "25006", "25P03", "53", "55P03", "57P", "58")
 
 
 def _is_busy(error: DBAPIError) -> bool:
