@@ -177,6 +177,17 @@ async def test_a_postgres_server_that_cannot_be_reached_is_busy() -> None:
         await asyncio.to_thread(store.close)
 
 
+def test_what_the_databases_address_says_itself_counts(postgres_url: str) -> None:
+    assert "options=" in postgres_url
+    own = open_engine(f"{postgres_url}%20-clock_timeout%3D7000")
+    with own.connect().execution_options(write=False) as conn:
+        waits = [
+            conn.exec_driver_sql(f"SHOW {name}").scalar() for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+        ]
+    own.dispose()
+    assert waits == ["7s", "30s"]
+
+
 # --- several programs on one PostgreSQL -------------------------------------------------------------------------------
 
 

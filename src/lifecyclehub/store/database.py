@@ -82,8 +82,9 @@ def _open_postgres(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _settings(raw: Any, _: Any) -> None:
         with raw.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
-            cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_MS}")
+            for name, wait in (("lock_timeout", LOCK_WAIT_MS), ("idle_in_transaction_session_timeout", IDLE_MS)):
+                if name not in str(chosen.get("options", "")):
+                    cursor.execute(f"SET {name} = {wait}")
         raw.commit()
 
     @event.listens_for(engine, "begin")
@@ -127,12 +128,19 @@ def _open_sqlite(url: str) -> Engine:
     return engine
 
 
-def check_schema(engine: Engine) -> None:
-    """Raise ConfigurationError unless the database has exactly this version's tables."""
+def schema_of(engine: Engine) -> str | None:
+    """Tell which version's tables a database has; None: none of ours."""
     with engine.connect().execution_options(write=False) as conn:
         if not inspect(conn).has_table("alembic_version"):
-            raise ConfigurationError("the database holds no lifecyclehub yet.", mend="Run `lifecyclehub init` first.")
-        found = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return None
+        return str(conn.execute(text("SELECT version_num FROM alembic_version")).scalar())
+
+
+def check_schema(engine: Engine) -> None:
+    """Raise ConfigurationError unless the database has exactly this version's tables."""
+    found = schema_of(engine)
+    if found is None:
+        raise ConfigurationError("the database holds no lifecyclehub yet.", mend="Run `lifecyclehub init` first.")
     if found != SCHEMA_REVISION:
         raise ConfigurationError(
             f"the database is at schema {found}, this program needs {SCHEMA_REVISION}.",
