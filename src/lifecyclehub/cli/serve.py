@@ -215,7 +215,7 @@ def _spare_collecting() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 50)
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _announce(settings: Settings) -> None:

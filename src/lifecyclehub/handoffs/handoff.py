@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -191,17 +191,18 @@ class Handoff:
         """
         planned: dict[str, list[PlannedEffect]] = {}
         for effect in self.effects:
-            if any(need not in planned for need in effect.needs if need not in effect.optional_needs):
+            needs = tuple([need for need in effect.needs if need in planned])
+            if not effect.optional_needs.issuperset([need for need in effect.needs if need not in planned]):
                 continue
-            made = self._planned(effect, {**context, **(acting(effect.do) if acting else {})}, begun)
-            if made is None:
-                continue
-            needs = tuple(need for need in effect.needs if need in planned)
-            after = tuple(one.key() for need in needs for one in planned[need])
-            planned[effect.name] = [replace(one, needs=needs, after=after) for one in made]
+            after = tuple([one.key() for need in needs for one in planned[need]])
+            made = self._planned(effect, {**context, **(acting(effect.do) if acting else {})}, begun, needs, after)
+            if made is not None:
+                planned[effect.name] = made
         return [one for many in planned.values() for one in many]
 
-    def _planned(self, effect: Effect, context: Context, begun: Collection[str]) -> list[PlannedEffect] | None:
+    def _planned(
+        self, effect: Effect, context: Context, begun: Collection[str], needs: tuple[str, ...], after: tuple[str, ...]
+    ) -> list[PlannedEffect] | None:
         undecided = ""
         if effect.name not in begun:
             decision = effect.holds(context)
@@ -221,6 +222,8 @@ class Handoff:
                 subject_id=str(subject),
                 item=item,
                 row=row,
+                needs=needs,
+                after=after,
                 undecided=undecided,
             )
             for item, row in effect.rows(context)

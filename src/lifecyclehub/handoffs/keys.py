@@ -9,8 +9,9 @@ from urllib.parse import quote
 from lifecyclehub.ports import base32
 
 _MARKER_BITS = 50
-_PLAIN = re.compile("[A-Za-z0-9_.~@:+,() -]*")  # what quoting would leave as it is, which it finds out more slowly
-_PLAIN_WITH_SLASHES = re.compile("[A-Za-z0-9_.~/-]*")
+# What quoting would leave as it is, which it finds out more slowly.
+_PLAIN_PARTS = re.compile("[A-Za-z0-9_.~@:+,() /-]*")
+_DIGESTED = re.compile("[A-Za-z0-9_.~/\\n-]*")
 
 
 def effect_key(handoff: str, name: str, subject_kind: str, subject_id: str, item: str = "", round: int = 1) -> str:  # noqa: A002
@@ -18,16 +19,18 @@ def effect_key(handoff: str, name: str, subject_kind: str, subject_id: str, item
 
     Different parts always give different keys: a slash inside a part is escaped.
     """
-    return "/".join(map(_quoted, (handoff, name, subject_kind, subject_id, item, str(round))))
-
-
-def _quoted(part: str) -> str:
-    return part if _PLAIN.fullmatch(part) else quote(part, safe="@:+-_.,() ")
+    parts = (handoff, name, subject_kind, subject_id, item, str(round))
+    plain = "/".join(parts)
+    if plain.count("/") == len(parts) - 1 and _PLAIN_PARTS.fullmatch(plain):
+        return plain
+    return "/".join([quote(part, safe="@:+-_.,() ") for part in parts])
 
 
 def _digest(*parts: str) -> bytes:
-    plain = (part if _PLAIN_WITH_SLASHES.fullmatch(part) else quote(part, safe="/") for part in parts)
-    return hashlib.sha256("\n".join(plain).encode()).digest()
+    plain = "\n".join(parts)
+    if plain.count("\n") != len(parts) - 1 or not _DIGESTED.fullmatch(plain):
+        plain = "\n".join([quote(part, safe="/") for part in parts])
+    return hashlib.sha256(plain.encode()).digest()
 
 
 def idempotency_key(key: str, revision: int, installation_id: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from lifecyclehub.billing import Charge, Invoice, InvoiceLine, due_charges
 from lifecyclehub.billing import Subject as BilledSubject
@@ -76,7 +78,7 @@ class View:
         self.base["engagement"] = {name: engagement[name] for name in ("id", "kind", "billing", "stage", "stage_since")}
         self.base["contact"] = _contact(state, "primary")
         self.base["billing"] = _contact(state, "billing") or self.base["contact"]
-        self.base["today"] = now.astimezone(rules.zone).date()
+        self.base["today"] = today(rules.zone, now)
         self.base["zone"] = rules.zone.key
         self.base["tables"] = rules.handoffs.tables
         self._due: dict[str, Due | NotDue | Undecided] = {}
@@ -118,7 +120,7 @@ def due_lines(subject: Subject) -> list[dict[str, Any]]:
     """Give the due, unbilled lines of a project, or of the whole engagement. Nothing to bill without an engagement."""
     state = subject.state
     engagement = state.engagement["id"]
-    if engagement is None or not state.charges:
+    if engagement is None or all(charge["due_at"] is None for charge in state.charges):
         return []
     billed = BilledSubject(engagement, subject.id if subject.kind == "project" else None)
     return due_charges(_charges(state), _lines(state), _invoices(state), billed).as_rows()
@@ -143,7 +145,7 @@ def stage_facts(rules: Rules, state: State, now: datetime) -> dict[str, Any]:
             }
             for row in state.charges
         ],
-        "today": now.astimezone(rules.zone).date(),
+        "today": today(rules.zone, now),
     }
 
 
@@ -152,8 +154,14 @@ def standing_facts(rules: Rules, client: Row, engagements: Sequence[Mapping[str,
     return {
         "client": {name: client[name] for name in ("id", "kind", "name")},
         "engagements": [{"stage": one["stage"], "kind": one["kind"]} for one in engagements],
-        "today": now.astimezone(rules.zone).date(),
+        "today": today(rules.zone, now),
     }
+
+
+@lru_cache(maxsize=16)
+def today(zone: ZoneInfo, now: datetime) -> date:
+    """Give the calendar day of an instant in the installation's time zone; a batch asks for the same one again and again."""
+    return now.astimezone(zone).date()
 
 
 def _charges(state: State) -> list[Charge]:
@@ -202,6 +210,6 @@ def _billed(row: Row) -> Money | None:
 
 
 def _contact(state: State, role: str) -> Mapping[str, Any] | None:
-    ids = {one["contact"] for one in state.roles if one["role"] == role}
+    ids = [one["contact"] for one in state.roles if one["role"] == role]
     row = next((one for one in state.contacts if one["id"] in ids), None)
     return nested("contact", row) if row else None

@@ -14,8 +14,9 @@ from lifecyclehub.insight.findings import UNASSIGNED
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
-from lifecyclehub.store.state import by, keyed, records, rows
+from lifecyclehub.store.state import State, by, keyed, records, rows
 from lifecyclehub.store.things import COLUMNS, TABLES, Row
+from lifecyclehub.store.types import as_read
 from lifecyclehub.store.upsert import insert_all, insert_new, put_all
 
 RecordKey = tuple[str, str, str]
@@ -31,6 +32,7 @@ _EMPTY: dict[str, Row] = {
         "terms": None,
         "parent": None,
     },
+    "engagement": {"undecided": False},
     "contact": {"client": None, "name": None, "email": None},
     "teammate": {"name": None},
     "deal": {
@@ -102,6 +104,7 @@ class Batch:
         self._assignable: set[tuple[str, str]] = set()
         self.touched: set[str] = set()  # engagements to be decided on
         self.touched_clients: set[str] = set()
+        self.early: set[str] = set()  # engagements that something came before
 
     def load_links(self, keys: Iterable[RecordKey]) -> None:
         """Read links again that were not there, or nobody's, a moment ago."""
@@ -268,6 +271,24 @@ class Batch:
                 if row["thing"] != mine[_key(row)]:
                     raise LostRace("another worker met this record at the same moment")
         put_all(self.conn, tables.link, changed)
+
+    def met(self) -> dict[str, State]:
+        """Give the engagements that were made here with all that is theirs, as it would be read back once it is written."""
+        made = [row for row in self.new.get("engagement", ()) if row["id"] not in self.early]
+        states = {row["id"]: State(as_read(tables.engagement, row)) for row in made}
+        if not states:
+            return states
+        of: dict[str, State] = {}
+        for deal in self.new.get("deal", ()):
+            state = of[deal["id"]] = states.get(deal["engagement"]) or State({})
+            state.deals.append(as_read(tables.deal, deal))
+        for role in self.new.get("role", ()):
+            if role["engagement"] in states:
+                states[role["engagement"]].roles.append(as_read(tables.role, role))
+        for link in self.links.values():
+            if link["thing_kind"] == "deal" and link["thing"] in of:
+                of[link["thing"]].links.setdefault(("deal", link["thing"]), []).append(as_read(tables.link, link))
+        return states
 
     def write(self) -> None:
         """Write everything, parents before children, one executemany a table."""

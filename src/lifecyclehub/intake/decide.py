@@ -51,6 +51,7 @@ _NEWEST_FACT = Query(
     tables.engagement.c.client,
 )
 _SCOPED = ("fixed",)
+_NONE_MET: Mapping[str, State] = {}
 _TICK = timedelta(microseconds=1)
 
 
@@ -65,7 +66,7 @@ class SettleAndDecide:
         """Settle and decide; each result carries the effects that may be sent now."""
         batch, results = self._settle(conn, observations)
         end_notices(conn, self._clock, list(zip((one.notices for one in observations), results, strict=True)))
-        ready = decide(conn, self._rules, self._ids, self._clock.now(), batch.touched, batch.touched_clients)
+        ready = decide(conn, self._rules, self._ids, self._clock.now(), batch.touched, batch.touched_clients, batch.met())
         if ready and results:
             last = results[-1]
             results[-1] = replace(last, ready=tuple(ready))
@@ -87,18 +88,26 @@ class Decide:
 
 
 def decide(
-    conn: Connection, rules: Rules, ids: Ids, now: datetime, engagements: Collection[str], clients: Collection[str]
+    conn: Connection,
+    rules: Rules,
+    ids: Ids,
+    now: datetime,
+    engagements: Collection[str],
+    clients: Collection[str],
+    met: Mapping[str, State] = _NONE_MET,
 ) -> list[Prepared]:
-    """Derive and plan for some engagements and clients."""
+    """Derive and plan for some engagements and clients. `met`: those that were made in this transaction, with all of theirs."""
     joined = join_waiting_tickets(conn, ids, now, engagements)
-    states = load_states(conn, {*engagements, *joined}, lock=True)
+    met = {one: state for one, state in met.items() if one not in joined}
+    states = load_states(conn, {*engagements, *joined}, lock=True, met=met)
     _free_charges(conn, states.values())
     _scope_charges(conn, ids, states.values())
     _derive_stages(conn, rules, now, states)
     planner = Planner(conn, rules, read_world(conn), ids, now)
     ready = planner.decide(states.values())
-    touched = {*clients, *(state.client["id"] for state in states.values() if state.client)}
-    changed = _derive_standings(conn, rules, now, touched)
+    read = {state.client["id"]: state.client for state in states.values() if state.client}
+    touched = {*clients, *read}
+    changed = _derive_standings(conn, rules, now, touched, read)
     if rules.handoffs.per("client"):
         ready += planner.decide_clients(load_client_states(conn, changed | set(clients)).values())
     planner.write()
@@ -183,13 +192,16 @@ def _since(client: Row, known: Mapping[str, datetime], now: datetime) -> datetim
     return known.get(client["id"], now) if before is None else max(now, before + _TICK)
 
 
-def _derive_standings(conn: Connection, rules: Rules, now: datetime, clients: Collection[str]) -> set[str]:
-    """Bring the standing of clients up to date; give those whose standing changed."""
+def _derive_standings(
+    conn: Connection, rules: Rules, now: datetime, clients: Collection[str], read: Mapping[str, Row]
+) -> set[str]:
+    """Bring the standing of clients up to date; give those whose standing changed. `read`: those that are at hand."""
     engagements: dict[str, list[dict[str, Any]]] = {}
     for row in _STAGES_OF.each(conn, clients):
         engagements.setdefault(row["client"], []).append(row)
     values = []
-    found = rows(conn, tables.client, "id", clients)
+    others = rows(conn, tables.client, "id", [one for one in clients if one not in read])
+    found = [*(read[one] for one in sorted(read)), *others]
     known = _known_since(conn, [client["id"] for client in found if client["standing_since"] is None])
     for client in found:
         derived = rules.handoffs.lifecycle.standing(standing_facts(rules, client, engagements.get(client["id"], []), now))

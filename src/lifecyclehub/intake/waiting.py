@@ -61,6 +61,7 @@ def place_early_ones(met: Batch) -> None:
     for one in sorted({row["thing"] for row in early}):
         met.conn.execute(delete(tables.stranger).where(tables.stranger.c.thing == one))
     met.touched |= batch.touched
+    met.early |= batch.touched
 
 
 def _of_strangers(met: Batch) -> list[Row]:

@@ -109,12 +109,17 @@ class Exact(functions.Functions):  # type: ignore[misc]
     @takes({"types": [], "variadic": True})
     def _func_concat(self, *parts: Any) -> str | None:
         """Join the texts of all parts; null when one of them is null, so that a line without its value disappears."""
-        return None if any(part is None for part in parts) else "".join(as_text(part) for part in parts)
+        texts = []
+        for part in parts:
+            if part is None:
+                return None
+            texts.append(as_text(part))
+        return "".join(texts)
 
     @takes({"types": [], "variadic": True})
     def _func_lines(self, *lines: Any) -> str:
         """Join those that are not null, one per line."""
-        return "\n".join(as_text(line) for line in lines if line is not None)
+        return "\n".join([as_text(line) for line in lines if line is not None])
 
     @takes({"types": ["object", "null"]})
     def _func_money(self, value: Any) -> str | None:
@@ -174,4 +179,8 @@ class Exact(functions.Functions):  # type: ignore[misc]
             if not isinstance(wanted, str):
                 raise exceptions.JMESPathTypeError("contains", wanted, self._func_type(wanted), ["string"])
             return wanted in subject
-        return any(type(wanted) is type(one) and wanted == one for one in subject)
+        kind = type(wanted)
+        for one in subject:  # noqa: SIM110 (asked for every rule of every engagement)
+            if type(one) is kind and one == wanted:
+                return True
+        return False

@@ -41,17 +41,20 @@ class Budget:
 
     def weigh(self, value: Any) -> None:
         """Spend a step for every value inside `value`: shared parts count each time, as whoever walks it meets them."""
-        stack = [value]
+        stack, left = [value], self.left
         while stack:
             here = stack.pop()
             if isinstance(here, str):
-                self.spend(1 + len(here) // _CHARACTERS_PER_STEP)
-                continue
-            self.spend(1)
-            if isinstance(here, dict):
-                stack.extend(here.values())
-            elif isinstance(here, list):
-                stack.extend(here)
+                left -= 1 + len(here) // _CHARACTERS_PER_STEP
+            else:
+                left -= 1
+                if isinstance(here, dict):
+                    stack.extend(here.values())
+                elif isinstance(here, list):
+                    stack.extend(here)
+            if left < 0:
+                raise TooMuchWork
+        self.left = left
 
 
 Run: TypeAlias = Callable[[Any, Budget], Any]
@@ -245,12 +248,13 @@ class _Maker:
         name, arguments = node["value"], self._children(node)
         spec = Exact.FUNCTION_TABLE[name]
         function, native = spec["function"], name in _NATIVE
-        typed = [(place, one["types"]) for place, one in enumerate(spec["signature"]) if one["types"]]
+        typed = [(place, one["types"], _at_sight(one["types"])) for place, one in enumerate(spec["signature"]) if one["types"]]
 
         def call(value: Any, budget: Budget) -> Any:
-            given = [argument(value, budget) for argument in arguments]
-            steps = 0
-            for one in given:
+            given, steps = [], 0
+            for argument in arguments:
+                one = argument(value, budget)
+                given.append(one)
                 if isinstance(one, str):
                     steps += 1 + len(one) // _CHARACTERS_PER_STEP
                 elif isinstance(one, list | dict):
@@ -260,8 +264,9 @@ class _Maker:
             budget.spend(steps)
             if native:
                 _refuse_floats(name, given)
-            for place, types in typed:
-                _FUNCTIONS._type_check_single(given[place], types, name)  # noqa: SLF001 (as it does for itself)
+            for place, types, fit in typed:
+                if type(given[place]).__name__ not in fit:
+                    _FUNCTIONS._type_check_single(given[place], types, name)  # noqa: SLF001 (as it does for itself)
             return function(_FUNCTIONS, *given)
 
         return call
@@ -320,6 +325,12 @@ class _Maker:
             return _projected([one for one in found if not _false(test(one, budget))], body, steps, budget)
 
         return those
+
+
+def _at_sight(types: list[str]) -> frozenset[str]:
+    """Give the Python types that an argument may have whatever is in it; of all others JMESPath says what they are."""
+    allowed, inner = _FUNCTIONS._get_allowed_pytypes(types)  # noqa: SLF001 (as it does for itself)
+    return frozenset() if inner else frozenset(allowed)
 
 
 def _projected(elements: list[Any], body: Run, steps: int, budget: Budget) -> list[Any]:

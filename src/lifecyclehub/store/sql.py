@@ -41,6 +41,7 @@ class Compiled:
         binders = [_of(made.binds[name].type, dialect).bind_processor(dialect) for name in self._names]
         self._binders: list[tuple[int, _Step]] = [(place, one) for place, one in enumerate(binders) if one is not None]
         self._take = _taker(self._names)
+        self._as_it_is = self._by_place and not self._binders and not self._fixed
         chosen = list(statement.selected_columns) if isinstance(statement, Select) else []
         self._columns = tuple(str(one.key) for one in chosen)
         readers = [(str(one.key), _of(one.type, dialect).result_processor(dialect, None)) for one in chosen]
@@ -57,6 +58,12 @@ class Compiled:
             said = f"({type(error).__name__}) {error}"
             raise StatementError(said, self.text, None, error, hide_parameters=True) from error
         return taken if self._by_place else dict(zip(self._names, taken, strict=True))
+
+    def listed(self, wanted: list[Any], values: Values) -> Any:
+        """Give the parameters of a statement with a list of values in it, and of whatever else it takes."""
+        if self._as_it_is and not values:
+            return wanted
+        return self.bound({**dict(zip(_NAMES, wanted, strict=False)), **values})
 
     def rows(self, fetched: Iterable[Sequence[Any]]) -> list[Row]:
         """Give fetched rows by name, typed as their columns say."""
@@ -103,8 +110,7 @@ class Query(_Compiling):
             part = ordered[start : start + ROOM[-1]]
             room = next(one for one in ROOM if one >= len(part))
             compiled = self._for(conn, room, lambda room=room: self._with_room(room))  # type: ignore[misc]
-            listed = dict(zip(_NAMES, part + part[-1:] * (room - len(part)), strict=False))
-            found += compiled.rows(_run(conn, compiled.text, compiled.bound({**listed, **values})))
+            found += compiled.rows(_run(conn, compiled.text, compiled.listed(part + part[-1:] * (room - len(part)), values)))
         return found
 
     def _with_room(self, room: int) -> Any:

@@ -38,6 +38,9 @@ def by(found: Iterable[Row], column: str) -> dict[str, list[Row]]:
     return groups
 
 
+_KEPT_IN = {kind: f"{kind}s" for kind in ("deal", "project", "ticket", "invoice", "contact")}
+
+
 @dataclass(slots=True)
 class State:
     """All that is known of one engagement. Rows are plain dicts; `links` by (thing kind, thing)."""
@@ -59,13 +62,7 @@ class State:
         """Give the engagement's things of a kind, oldest first."""
         if kind == "client":
             return [self.client] if self.client else []
-        found: list[Row] = {
-            "deal": self.deals,
-            "project": self.projects,
-            "ticket": self.tickets,
-            "invoice": self.invoices,
-            "contact": self.contacts,
-        }[kind]
+        found: list[Row] = getattr(self, _KEPT_IN[kind])
         return found
 
     def effect(self, effect: str) -> Row | None:
@@ -74,21 +71,31 @@ class State:
 
     def linked(self, kind: str, thing: str, connection: str | None = None) -> Row | None:
         """Give the living link of a thing, on one connection or on any."""
-        alive = [one for one in self.links.get((kind, thing), []) if one["deleted_at"] is None and one["merged_into"] is None]
-        return next((one for one in alive if connection is None or one["connection"] == connection), None)
+        for one in self.links.get((kind, thing), ()):
+            alive = one["deleted_at"] is None and one["merged_into"] is None
+            if alive and (connection is None or one["connection"] == connection):
+                return one
+        return None
 
     def gone(self, kind: str, thing: str) -> bool:
         """Tell whether a thing was deleted in every tool that knew it."""
         return bool(self.links.get((kind, thing))) and self.linked(kind, thing) is None
 
 
-def load_states(conn: Connection, engagements: Collection[str], *, lock: bool = False) -> dict[str, State]:
-    """Give the state of each engagement by its id. `lock` keeps other writers off them until the commit."""
+_NONE_MET: Mapping[str, State] = {}
+
+
+def load_states(
+    conn: Connection, engagements: Collection[str], *, lock: bool = False, met: Mapping[str, State] = _NONE_MET
+) -> dict[str, State]:
+    """Give the state of each engagement by its id. `lock` keeps other writers off them until the commit.
+
+    `met`: engagements that this very transaction made, with all that is theirs; only what is their client's is read.
+    """
     if not engagements:
         return {}
-    states = {row["id"]: State(row) for row in rows(conn, tables.engagement, "id", engagements, lock=lock)}
-    clients = {row["id"]: row for row in rows(conn, tables.client, "id", {s.engagement["client"] for s in states.values()})}
-    contacts = by(rows(conn, tables.contact, "client", clients), "client")
+    older = [one for one in engagements if one not in met]
+    states = {row["id"]: State(row) for row in rows(conn, tables.engagement, "id", older, lock=lock)}
     _spread(states, rows(conn, tables.role, "engagement", states), "roles")
     for attribute, table in (
         ("deals", tables.deal),
@@ -98,13 +105,18 @@ def load_states(conn: Connection, engagements: Collection[str], *, lock: bool = 
         ("charges", tables.charge),
     ):
         _spread(states, rows(conn, table, "engagement", states), attribute)
+    _spread_effects(conn, states, rows(conn, tables.effect, "engagement", states), "engagement")
     lines = by(rows(conn, tables.invoice_line, "invoice", {i["id"] for s in states.values() for i in s.invoices}), "invoice")
+    for state in states.values():
+        state.lines = [line for one in state.invoices for line in lines.get(one["id"], [])]
+    if met:
+        states = {one: states.get(one) or met[one] for one in sorted({*states, *met.keys() & set(engagements)})}
+    clients = {row["id"]: row for row in rows(conn, tables.client, "id", {s.engagement["client"] for s in states.values()})}
+    contacts = by(rows(conn, tables.contact, "client", clients), "client")
     for state in states.values():
         state.client = clients.get(state.engagement["client"])
         state.contacts = contacts.get(state.engagement["client"], [])
-        state.lines = [line for one in state.invoices for line in lines.get(one["id"], [])]
     _spread_links(conn, states)
-    _spread_effects(conn, states, rows(conn, tables.effect, "engagement", states), "engagement")
     return states
 
 
@@ -138,7 +150,8 @@ def _spread_links(conn: Connection, states: Mapping[str, State]) -> None:
     for state in states.values():
         for kind in ("client", "contact", "deal", "project", "ticket", "invoice"):
             for thing in state.things(kind):
-                owners.setdefault(thing["id"], []).append(state)
+                if (kind, thing["id"]) not in state.links:
+                    owners.setdefault(thing["id"], []).append(state)
     for one in rows(conn, tables.link, "thing", owners):
         for state in owners[one["thing"]]:
             state.links.setdefault((one["thing_kind"], one["thing"]), []).append(one)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Text, TypeDecorator
+from sqlalchemy import BigInteger, Boolean, Dialect, Integer, Table, Text, TypeDecorator
 
 from lifecyclehub.jsonio import dumps, loads
 
@@ -39,6 +39,27 @@ def _text(value: Any) -> str | None:
 
 def _value(value: str | None) -> Any:
     return None if value is None else loads(value)
+
+
+def as_read(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a row that was written just now as it would be read back. It must have a value for every column."""
+    steps = _reading.get(table.name)
+    if steps is None:
+        steps = _reading[table.name] = [(column.name, _there_and_back(column.type)) for column in table.columns]
+    return {name: row[name] if step is None or row[name] is None else step(row[name]) for name, step in steps}
+
+
+def _there_and_back(kind: Any) -> Callable[[Any], Any] | None:
+    if isinstance(kind, Instant):
+        return lambda value: _instant(_microseconds(value))
+    if isinstance(kind, Json):
+        return lambda value: _value(_text(value))
+    if isinstance(kind, Boolean):
+        return bool
+    return int if isinstance(kind, Integer) else None
+
+
+_reading: dict[str, list[tuple[str, Callable[[Any], Any] | None]]] = {}
 
 
 class Instant(TypeDecorator[datetime]):
