@@ -386,3 +386,20 @@ async def test_an_order_whose_number_was_lost_is_found_by_the_project_it_makes(t
         await world.pass_time(30, times=8)
         assert world.effects() == DONE
         assert vendor.acts == ONCE
+
+
+async def test_of_payloads_that_wait_together_none_is_taken_for_the_newest_but_the_record_is_looked_at(tmp_path: Path) -> None:
+    async with contract_world(tmp_path, Kiln()) as world:
+        vendor = KilnVendor(world)
+        url = await world.open(await world.connect("kiln"), secret="signing-secret")
+        quote = {"id": "q1", "title": "As it is", "status": "signed", "signed_at": None, "version": 3}
+        vendor.on("GET", "/quotes/q1", lambda _: said(quote))
+        lanes, waiting = world.hub.intake.lanes, []
+        take, lanes.take = lanes.take, waiting.extend  # type: ignore[method-assign]
+        for version, title in ((3, "As it is"), (2, "As it was")):  # the older one comes late
+            assert await world.ring(url, {"type": "quote", "record": quote | {"version": version, "title": title}}) == 200
+            await world.quiet()
+        take(waiting)
+        await world.quiet()
+        assert [state for _, state, _ in world.notices()] == ["processed", "processed"]
+        assert world.rows("SELECT title FROM deal") == [{"title": "As it is"}]

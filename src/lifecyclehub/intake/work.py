@@ -253,7 +253,7 @@ class Intake:
         connector = self._tools.registry.get(connection["connector"])
         ids = [row["id"] for row in notices]
         last = notices[-1]
-        payload = last["document"]
+        payload = last["document"] if len(notices) == 1 else None  # which of several is the newest, a look tells
         kind = connector.about.kind(key[1])
         if payload is not None and not fetch and kind is not None and kind.order != "none":
             document = document_from_json(payload)
