@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, make_url, select, update
+from sqlalchemy import Connection, delete, func, literal, make_url, select, update
 
 from lifecyclehub.admin.presence import Locks
 from lifecyclehub.admin.stored import changed
@@ -178,7 +178,7 @@ def mark_restored(conn: Connection, made_at: datetime | None, now: datetime) -> 
         raise ConfigurationError(f"{made_at:%Y-%m-%d %H:%M} UTC is still to come.", mend="Say when the backup was made.")
     made_at = made_at or min(newest_fact(conn), now)
     open_ones = tables.OPEN_EFFECT
-    unsure = func.coalesce(_effect.c.unsure_since, made_at, type_=_effect.c.unsure_since.type)
+    unsure = func.coalesce(_effect.c.unsure_since, literal(made_at, _effect.c.unsure_since.type))
     left = conn.execute(update(_effect).where(open_ones).values(unsure_since=unsure)).rowcount
     conn.execute(delete(tables.lease))
     conn.execute(delete(tables.breaker))
