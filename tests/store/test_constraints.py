@@ -11,15 +11,15 @@ from sqlalchemy import Connection, Engine, Table, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lifecyclehub.store import tables as t
-from lifecyclehub.store.setup import upgrade
 from lifecyclehub.store.upsert import insert_new, put_all
+from tests.support.tables import make_tables
 
 AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 
 
 @pytest.fixture
 def conn(engine: Engine) -> Iterator[Connection]:
-    upgrade(engine)
+    make_tables(engine)
     with engine.connect() as opened:
         with opened.begin():
             put(opened, t.client, id="cli_1", created_at=AT)

@@ -37,7 +37,7 @@ from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import sealed_tokens
 from lifecyclehub.vendor.grants import Tokens
 from lifecyclehub.web.app import create_app
-from tests.support.home import make_home
+from tests.support.home import installed, make_home
 
 PUBLIC = "https://hub.northwind.example"
 SECRET = "invented-signing-secret"
@@ -332,7 +332,7 @@ def _hasty(raw: Any, _: Any) -> None:
 async def hall(folder: Path, *, connectors: dict[str, Connector] | None = None, hang_after_s: float = 5.0) -> AsyncIterator[Hall]:
     """Set up a home with four connections and run a hub on it. `connectors` replace real ones."""
     settings = replace(make_home(folder), public_url=PUBLIC)
-    registry = Registry.load()
+    registry = installed()
     registry = Registry({**registry.connectors, **(connectors or {})}, registry.refused)
     clock = PutForward()
     router = respx.MockRouter(assert_all_called=False, assert_all_mocked=True)

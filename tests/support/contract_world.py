@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 import httpx
@@ -43,13 +41,13 @@ from lifecyclehub.registry.registry import Registry, default_mappings
 from lifecyclehub.settings import Settings, read_settings
 from lifecyclehub.signatures import sign
 from lifecyclehub.store import tables
-from lifecyclehub.store.database import open_engine, sqlite_url
-from lifecyclehub.store.setup import upgrade
+from lifecyclehub.store.database import open_engine, schema_of
 from lifecyclehub.store.things import Row
 from lifecyclehub.timers import Timers
 from lifecyclehub.web.hooks import hooks_route
 from tests.support.home import apply_files
 from tests.support.reach import MovedClock
+from tests.support.tables import make_tables
 
 PUBLIC = "https://hub.example"
 _OPEN = "('planned', 'held', 'ready', 'in flight', 'in doubt')"
@@ -304,16 +302,6 @@ def _write_mappings(home: Path, connector: Connector) -> None:
         file.write_text(content, "utf-8")
 
 
-@cache
-def _with_tables() -> bytes:
-    """Give a SQLite file with all tables and nothing in them: to make it takes longer than most stories."""
-    with TemporaryDirectory() as folder:
-        engine = open_engine(sqlite_url(Path(folder)))
-        upgrade(engine)
-        engine.dispose()
-        return next(Path(folder).glob("*.sqlite3")).read_bytes()
-
-
 @asynccontextmanager
 async def contract_world(
     tmp_path: Path,
@@ -326,9 +314,11 @@ async def contract_world(
     env = {"LIFECYCLEHUB_PUBLIC_URL": PUBLIC} | ({"LIFECYCLEHUB_DATABASE": database_url} if database_url else {})
     settings = read_settings(tmp_path / "home", env)
     clock = MovedClock()
-    if database_url is None:
-        settings.home.mkdir()
-        (settings.home / "hub.sqlite3").write_bytes(_with_tables())
+    settings.home.mkdir()
+    engine = open_engine(settings.database)
+    if schema_of(engine) is None:
+        make_tables(engine)
+    engine.dispose()
     init_home(settings, clock=clock, randomness=Dice(0))
     (settings.mappings / "handoffs.toml").write_text(handoffs, "utf-8")
     known = registry or Registry.of(*connectors)

@@ -19,7 +19,8 @@ from lifecyclehub.ports import SystemClock
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings, read_settings
 from lifecyclehub.store import tables
-from lifecyclehub.store.database import open_engine
+from lifecyclehub.store.database import open_engine, schema_of
+from tests.support.tables import make_tables
 
 
 def make_home(tmp_path: Path, database_url: str | None = None) -> Settings:
@@ -32,6 +33,10 @@ def made_home(tmp_path: Path, database_url: str | None = None) -> tuple[Settings
     home = tmp_path / "home"
     if database_url:
         settings = read_settings(home, {"LIFECYCLEHUB_DATABASE": database_url})
+        engine = open_engine(settings.database)
+        if schema_of(engine) is None:
+            make_tables(engine)
+        engine.dispose()
         return settings, init_home(settings)
     model, made = _model()
     shutil.copytree(model, home)
@@ -46,7 +51,7 @@ def made_home(tmp_path: Path, database_url: str | None = None) -> tuple[Settings
 
 def apply_files(settings: Settings, registry: Registry | None = None) -> str:
     """Apply a home's files as they are now, as `mappings apply --yes` does. Gives the version."""
-    known = registry or Registry.load()
+    known = registry or installed()
     source = read_source(known, settings.mappings)
     version = rules_of(source, known, settings.zone, "").version
     engine = open_engine(settings.database)
@@ -55,6 +60,12 @@ def apply_files(settings: Settings, registry: Registry | None = None) -> str:
         apply_set(conn, [Applying(version, source.content(), "a test", SystemClock().now(), before)])
     engine.dispose()
     return version
+
+
+@functools.cache
+def installed() -> Registry:
+    """Give the installed connectors, loaded once."""
+    return Registry.load()
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from lifecyclehub.sandbox.zendesk import ZendeskTool
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables as t
 from lifecyclehub.vendor.rates import RateLimits
+from tests.support.home import installed
 
 WON = "won-deal-starts-delivery"
 CLOSED = "closed-project-drafts-invoice"
@@ -42,12 +42,6 @@ TOOLS: dict[str, Any] = {
 # What a tool notes when somebody changed something there; what was refused or went wrong is not among it.
 WRITES = frozenset({"created", "changed", "commented", "tagged", "queued", "deleted", "merged"})
 _QUIET_S = 20.0
-
-
-@cache
-def installed() -> Registry:
-    """Give the installed connectors, loaded once."""
-    return Registry.load()
 
 
 class ForwardClock(SystemClock):

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from lifecyclehub.hub import Hub, with_port
 from lifecyclehub.sandbox.tool import Tool
 from lifecyclehub.web.hooks import hooks_route
-from tests.support.home import make_home
+from tests.support.home import installed, make_home
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def served_hub(tmp_path: Path, *, answers: bool = True) -> AsyncIterator[H
     """Give a hub whose hooks answer; with `answers` False nobody listens at its address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        hub = Hub(with_port(make_home(tmp_path), listener.getsockname()[1]))
+        hub = Hub(with_port(make_home(tmp_path), listener.getsockname()[1]), registry=installed())
         hub.ready = True
         server = uvicorn.Server(
             uvicorn.Config(Starlette(routes=[hooks_route(lambda: hub)]), log_level="critical", lifespan="off")

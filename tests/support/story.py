@@ -24,12 +24,11 @@ from lifecyclehub.intake.keep import Arrival, keep
 from lifecyclehub.intake.split import Split, split
 from lifecyclehub.messages import Document, Outcome
 from lifecyclehub.ports import Ids
-from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import open_engine
 from lifecyclehub.store.upsert import insert_all, put_all
-from tests.support.home import made_home
+from tests.support.home import installed, made_home
 from tests.support.reach import START, Middle, MovedClock
 
 LONG_AGO = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
@@ -46,7 +45,7 @@ class Story:
         self.settings, self.made = made_home(folder, database_url)
         self.clock = MovedClock()
         self.ids = Ids(self.clock, Middle())
-        self.registry = Registry.load()
+        self.registry = installed()
         self.rules = read_rules(self.registry, self.settings, self.made.installation)
         self.engine = open_engine(self.settings.database)
         self.connections: dict[str, dict[str, Any]] = {}

@@ -15,7 +15,7 @@ from lifecyclehub.ports import Clock, Ids, Randomness, SystemClock, SystemRandom
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
-from lifecyclehub.store.database import keep_private, open_engine
+from lifecyclehub.store.database import SCHEMA_REVISION, keep_private, open_engine, schema_of
 from lifecyclehub.store.upsert import insert_all
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.vault import KEY_VARIABLE
@@ -36,8 +36,6 @@ class Initialized:
 
 def init_home(settings: Settings, *, clock: Clock | None = None, randomness: Randomness | None = None) -> Initialized:
     """Make a home ready, or bring one up to date. Raises ConfigurationError that says how to mend what is wrong."""
-    from lifecyclehub.store.setup import upgrade  # Alembic is needed nowhere else
-
     clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
     ids = Ids(clock, randomness)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,7 +46,10 @@ def init_home(settings: Settings, *, clock: Clock | None = None, randomness: Ran
     engine = open_engine(settings.database)
     keep_private(settings.database)
     try:
-        upgrade(engine)
+        if schema_of(engine) != SCHEMA_REVISION:
+            from lifecyclehub.store.setup import upgrade  # Alembic is needed nowhere else
+
+            upgrade(engine)
         with engine.begin() as conn:
             installation, new = _installation(conn, settings, ids, clock)
             if applied_version(conn) is None:  # later ones are applied by a person who has seen what they change
