@@ -28,6 +28,7 @@ from lifecyclehub.errors import (
     RecordGone,
     Spared,
     TryAgain,
+    Unsupported,
 )
 from lifecyclehub.intake.decide import SettleAndDecide
 from lifecyclehub.intake.directory import Directory
@@ -310,6 +311,8 @@ class Intake:
             item = Failed(notices=ids, state="parked", reason="mapping", detail=text)
         elif isinstance(error, Forbidden):
             item = Failed(notices=ids, state="parked", reason="forbidden", detail=text)
+        elif isinstance(error, Unsupported):  # trying again changes nothing: another plan, or another connector does
+            item = Failed(notices=ids, state="parked", reason="unsupported", detail=text)
         elif isinstance(error, Spared):
             first, until = notices[0]["first_failed_at"], now + timedelta(seconds=error.after or 0.0)
             item = Failed(notices=ids, state="open", reason="spared", detail=text, since=first, next=until, tries=0)

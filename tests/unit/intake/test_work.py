@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from lifecyclehub.admin.connections import pause_connection, resume_connection
 from lifecyclehub.dispatch.perform import Flow
+from lifecyclehub.errors import Unsupported
 from lifecyclehub.intake import work
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
@@ -98,6 +99,15 @@ async def test_a_delivery_that_the_database_refuses_is_parked_and_does_not_come_
     delivery = h.delivery()
     assert (delivery["state"], delivery["reason"]) == ("parked", "cannot be kept: ValueError: no time zone")
     await h.good()
+
+
+async def test_what_a_tool_cannot_show_at_all_is_told_at_once_and_not_asked_for_days(h: Hall) -> None:
+    async def cannot(*_: Any) -> Any:
+        raise Unsupported("this plan shows no deals")
+
+    h.hub.intake._fetch = cannot  # type: ignore[method-assign]
+    (notice,) = await change(h)
+    assert (notice["state"], notice["reason"], notice["detail"]) == ("parked", "unsupported", "this plan shows no deals")
 
 
 async def test_a_look_serves_the_notices_read_before_it_began_and_never_later_ones(h: Hall) -> None:
