@@ -126,8 +126,7 @@ class Exchange:
         except TimeoutError:
             return TryAgain(f"{host} did not answer within {left:.1f} s", sent=_may_have_left(wire, None))
         except _FAULTS as error:
-            # The kind of error only: its text is not ours, and its object holds the request with the credentials.
-            return TryAgain(f"{host}: {type(error).__name__}", sent=_may_have_left(wire, error))
+            return TryAgain(_said(host, error), sent=_may_have_left(wire, error))
         finally:
             WIRE.set(None)
 
@@ -145,6 +144,32 @@ class Exchange:
         finally:
             with suppress(*_FAULTS):
                 await response.aclose()
+
+
+_FAULT_WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (aiohttp.ClientConnectorDNSError, "has no address"),
+    (aiohttp.ClientConnectorSSLError, "made no TLS connection"),
+    (aiohttp.ServerDisconnectedError, "hung up without an answer"),
+    (aiohttp.ClientPayloadError, "broke its answer off"),
+    (aiohttp.SocketTimeoutError, "sent nothing for too long"),
+    (aiohttp.ConnectionTimeoutError, "could not be reached in time"),
+    (aiohttp.ClientResponseError, "answered with something that is no HTTP"),
+)
+
+
+def _said(host: str, error: Exception) -> str:
+    """Say what went wrong by the kind of error: its text is not ours, and its object holds the request with the credentials.
+
+    The transport's own kinds are asked, which are below httpx's: that calls most of them a time-out.
+    """
+    cause = error.__cause__ or error
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        why = getattr(cause.certificate_error, "verify_message", "")
+        return f"{host} has a certificate that is not valid{f' ({why})' if why else ''}"
+    if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, ConnectionRefusedError):
+        return f"{host} refused the connection"
+    words = next((words for kind, words in _FAULT_WORDS if isinstance(cause, kind)), None)
+    return f"{host} {words}" if words else f"{host}: {type(cause).__name__}"
 
 
 def _may_have_left(wire: Wire, error: Exception | None) -> bool:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from lifecyclehub.connector import Host
 from lifecyclehub.errors import TryAgain
@@ -73,6 +79,33 @@ async def test_a_refused_connection_sent_nothing(sender: Client) -> None:
     with pytest.raises(TryAgain) as caught:
         await sender.send(here(f"http://127.0.0.1:{port}"), POST, on_sent=lambda: told.append(1))
     assert (caught.value.sent, told) == (False, [])
+    assert caught.value.reason == "127.0.0.1 refused the connection"
+
+
+async def test_a_certificate_that_is_not_valid_is_called_so_and_nothing_is_sent(sender: Client, tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=self_made(tmp_path))
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(TryAgain) as caught:
+            await sender.send(here(f"https://127.0.0.1:{port}"), POST)
+    assert caught.value.sent is False
+    assert caught.value.reason == "127.0.0.1 has a certificate that is not valid (self-signed certificate)"
+
+
+def self_made(folder: Path) -> ssl.SSLContext:
+    """Make a certificate that nobody vouches for."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = SystemClock().now()
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.pem").write_bytes(pem + key.private_bytes(*plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
 
 
 async def test_a_server_that_hangs_up_after_reading_may_have_done_it(sender: Client) -> None:
@@ -85,6 +118,7 @@ async def test_a_server_that_hangs_up_after_reading_may_have_done_it(sender: Cli
         with pytest.raises(TryAgain) as caught:
             await sender.send(here(base), POST, on_sent=lambda: told.append(1))
     assert (caught.value.sent, told) == (True, [1])
+    assert caught.value.reason == "127.0.0.1 hung up without an answer"
 
 
 async def test_a_reply_broken_off_in_its_body_may_have_been_done(sender: Client) -> None:
@@ -255,7 +289,7 @@ async def test_a_name_without_address_sent_nothing() -> None:
     made = client(clock=SystemClock(), transport=lambda _private: aiohttp_transport(Limits(), guard))
     with pytest.raises(TryAgain) as caught:
         await made.send(Target.of(connection="c", about=about(), auth=BEARER, grant="gra_1", settings={}), POST)
-    assert caught.value.sent is False
+    assert (caught.value.sent, caught.value.reason) == (False, "api.papaya.example has no address")
     await made.aclose()
 
 
