@@ -9,15 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sqlalchemy import Connection, Engine, func, make_url, select
+from sqlalchemy import Connection, Engine, bindparam, func, make_url, select
 
 from lifecyclehub.admin.hosts import host_fingerprint, is_confirmed
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.ports import Clock
 from lifecyclehub.settings import Settings
-from lifecyclehub.store import tables
+from lifecyclehub.store import leases, tables
 from lifecyclehub.store.database import SQLITE
-from lifecyclehub.store.leases import Beat, LetGo, beat, database_time, forget, let_go, working_at
+from lifecyclehub.store.leases import Beat, LetGo, beat, forget, let_go
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.writer import Store
 
 BEAT_S: Final = 5.0
@@ -130,8 +131,10 @@ class Presence:
 
 def working_hubs(conn: Connection, now: datetime) -> int:
     """Count the hubs that live in homes that may call the tools."""
-    working = working_at(database_time(conn, now)).subquery()
-    return int(conn.execute(select(func.count()).select_from(working)).scalar_one())
+    return int(_WORKING.all(conn, at=leases.database_time(conn, now))[0]["hubs"])
+
+
+_WORKING = Query(select(func.count().label("hubs")).select_from(leases.working_at(bindparam("at")).subquery()))
 
 
 def installation_of(conn: Connection) -> dict[str, Any]:

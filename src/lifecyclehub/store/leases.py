@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, func, select, text, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, text, update
 
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Insert, Query
 from lifecyclehub.store.upsert import insert_into
 
 HUB_S: Final = 30.0
@@ -59,15 +60,20 @@ def hold(conn: Connection, items: Sequence[Hold]) -> list[bool]:
 
 
 def _held(conn: Connection, one: Hold, now: datetime) -> bool:
-    insert: Any = insert_into(_lease, conn.dialect.name)
-    row = {"name": one.name, "holder": one.holder, "until": now + timedelta(seconds=one.seconds), "epoch": 1}
-    free = (_lease.c.holder == one.holder) | (_lease.c.until <= now)
-    taken = insert.values(**row).on_conflict_do_update(
+    until = now + timedelta(seconds=one.seconds)
+    return _TAKE.count(conn, name=one.name, holder=one.holder, until=until, epoch=1, now=now) > 0
+
+
+def _taking(database: str, _columns: tuple[str, ...]) -> Any:
+    insert = insert_into(_lease, database)
+    return insert.on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": insert.excluded.holder, "until": insert.excluded.until, "epoch": _lease.c.epoch + 1},
-        where=free,
+        where=(_lease.c.holder == insert.excluded.holder) | (_lease.c.until <= bindparam("now")),
     )
-    return conn.execute(taken.returning(_lease.c.name)).first() is not None
+
+
+_TAKE = Insert(_taking)
 
 
 def let_go(conn: Connection, items: Sequence[LetGo]) -> list[None]:
@@ -102,14 +108,17 @@ def beat(conn: Connection, items: Sequence[Beat]) -> list[list[str]]:
     for one in items:
         now = database_time(conn, one.now)
         if one.starting:
-            dead = _lease.c.name.startswith(HUB_PREFIX, autoescape=True) & (_lease.c.name != one.hub)
+            dead = _HUBS & (_lease.c.name != one.hub)
             if not one.alone:
                 dead &= _lease.c.holder == one.home
             conn.execute(update(_lease).where(dead).values(until=now))
         _held(conn, Hold(one.hub, one.home, _ALONE_S if one.alone else HUB_S, now), now)
-        others = _lease.c.name.startswith(HUB_PREFIX, autoescape=True) & (_lease.c.name != one.hub) & (_lease.c.until <= now)
-        over.append(sorted(conn.execute(select(_lease.c.name).where(others)).scalars()))
+        over.append(sorted(row["name"] for row in _OVER.all(conn, me=one.hub, now=now)))
     return over
+
+
+_HUBS = _lease.c.name.startswith(HUB_PREFIX, autoescape=True)
+_OVER = Query(select(_lease.c.name).where(_HUBS, _lease.c.name != bindparam("me"), _lease.c.until <= bindparam("now")))
 
 
 def forget(conn: Connection, items: Sequence[tuple[str, datetime]]) -> list[None]:
@@ -126,7 +135,7 @@ def living(conn: Connection, now: datetime) -> Select[tuple[str]]:
 
 def living_at(moment: Any) -> Select[tuple[str]]:
     """Give the question which hubs live at a moment of the database's time, or at one that is bound later."""
-    return select(_lease.c.name).where(_lease.c.name.startswith(HUB_PREFIX, autoescape=True), _lease.c.until > moment)
+    return select(_lease.c.name).where(_HUBS, _lease.c.until > moment)
 
 
 def working_at(moment: Any) -> Select[tuple[str]]:
