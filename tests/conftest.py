@@ -12,10 +12,11 @@ from tests.support import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URL of a running PostgreSQL; where there can be none, skip (in CI: fail) and say why."""
+    mine = tmp_path_factory.getbasetemp()
     try:
-        context = postgres.server()
+        context = postgres.shared_server(mine.parent if hasattr(request.config, "workerinput") else mine)
         url = context.__enter__()
     except postgres.PostgresUnavailable as error:
         if os.environ.get("CI"):

@@ -6,6 +6,7 @@ Usable without pytest: `with server() as url, fresh_schema(url) as mine: create_
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -14,8 +15,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from sqlalchemy.engine import URL, make_url
@@ -30,7 +33,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "300",
     "shared_buffers": "64MB",
     "timezone": "Asia/Kathmandu",  # far from UTC, so that a time without a zone is noticed
 }
@@ -63,6 +66,48 @@ def server() -> Iterator[str]:
             yield _text(url)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def shared_server(folder: Path, run: Callable[[], AbstractContextManager[str]] = server) -> Iterator[str]:
+    """Give the URL of one server for all processes that name this folder: who comes first runs it until all are done with it.
+
+    Raises `PostgresUnavailable`.
+    """
+    note = folder / "postgres"
+    with (folder / "postgres.users").open("a") as users, contextlib.ExitStack() as running:
+        with _alone(folder / "postgres.lock"):
+            shares = True
+            if note.exists():
+                shares = _locked(users, fcntl.LOCK_SH | fcntl.LOCK_NB)  # unless it is just being ended
+            if note.exists() and shares:
+                url = note.read_text("utf-8")
+            else:
+                url = running.enter_context(run())
+                if shares:
+                    note.write_text(url, "utf-8")
+                    running.callback(_once_all_are_done, users, note)
+        yield url
+
+
+def _once_all_are_done(users: IO[str], note: Path) -> None:
+    fcntl.flock(users, fcntl.LOCK_EX)
+    note.unlink()
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _locked(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine, inspect, text
 
-from tests.support.postgres import fresh_schema
+from tests.support.postgres import fresh_schema, shared_server
 
 
 @pytest.mark.parametrize("again", [1, 2])
@@ -43,3 +48,31 @@ def test_a_test_cannot_reach_another_machine(address: tuple[object, ...]) -> Non
 def test_a_test_can_reach_this_machine() -> None:
     with socket.create_server(("127.0.0.1", 0)) as here, socket.create_connection(here.getsockname()) as there:
         assert there.getpeername() == here.getsockname()
+
+
+def test_a_server_is_shared_and_ends_when_all_are_done_with_it(tmp_path: Path) -> None:
+    started, running = itertools.count(1), set()
+
+    @contextmanager
+    def server() -> Iterator[str]:
+        running.add(url := f"server {next(started)}")
+        yield url
+        running.remove(url)
+
+    def share() -> AbstractContextManager[str]:
+        return shared_server(tmp_path, server)
+
+    with ThreadPoolExecutor() as beside:
+        with ExitStack() as others:
+            first = ExitStack()
+            assert first.enter_context(share()) == "server 1"
+            assert others.enter_context(share()) == "server 1"
+            assert others.enter_context(share()) == "server 1"
+            ending = beside.submit(first.close)
+            assert wait([ending], timeout=0.05).not_done
+            assert running == {"server 1"}
+        ending.result(10)
+    assert running == set()
+    with share() as another:
+        assert another == "server 2"
+    assert running == set()
