@@ -36,6 +36,26 @@ async def test_a_body_of_exactly_one_mebibyte_is_taken(h: Hall) -> None:
     assert h.notices(h.delivery()["id"]) == [("hubspot.deal", "processed", None)]
 
 
+async def test_what_a_proxy_adds_to_prove_itself_is_not_kept(h: Hall) -> None:
+    h.vendors.deals["1"] = a_deal("1")
+    names = [
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "x-auth-token",
+        "cf-access-jwt-assertion",
+        "x-amzn-oidc-data",
+        "x-proxy-secret",
+    ]
+    plain = {"x-request-id": "7", "x-forwarded-for": "192.0.2.7"}
+    await h.knock("hubspot", h.deal_changed("1"), headers={**dict.fromkeys(names, "canary"), **plain})
+    await h.hub.settled()
+
+    kept = h.delivery()["headers"]
+    assert "canary" not in str(kept)
+    assert plain.items() <= kept.items()
+
+
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 3 * MAX_BODY])
 async def test_one_byte_more_is_refused_and_says_how_much_is_taken(h: Hall, size: int) -> None:
     async with h.undisturbed("refusal"):
