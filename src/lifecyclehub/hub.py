@@ -66,7 +66,7 @@ class Workings:
     store: Callable[[Engine], Store] = Store
     runner: Callable[[], PluginRunner] = PluginRunner
     timers: Callable[[], Timers] = Timers
-    applied: Callable[[Connection, Registry, ZoneInfo, Rules | None], InForce] = read_applied
+    applied: Callable[[Connection, Registry, ZoneInfo, InForce | None], InForce] = read_applied
 
 
 class Hub:
@@ -93,7 +93,8 @@ class Hub:
         self.vault = Vault.open(settings.home, settings.env)
         with self.engine.connect().execution_options(write=False) as conn:
             self.installation = installation_of(conn)
-            self.in_force = self._workings.applied(conn, registry or Registry.load(), settings.zone, None)
+            self._installed = registry or Registry.load()
+            self.in_force = self._workings.applied(conn, self._installed, settings.zone, None)
             self.registry, self.rules = self.in_force.registry, self.in_force.rules
             self.may = may_do(conn, host_fingerprint(settings))
             self.directory = read_directory(conn, self.registry, self.vault, self.clock.now())
@@ -286,10 +287,9 @@ class Hub:
         for row in self.directory.connections.values():
             self.client.forget(row["grant"])
         try:
-            self.in_force = await self.store.read(self._read_applied)
+            await self._use_applied()
         except ConfigurationError as error:
             logger.error("the applied rules were not taken over: %s", error)  # noqa: TRY400 (the text says it all)
-        self.use(self.in_force.rules)
         if may == ASLEEP:
             await self.intake.hands.let_go()  # another hub, which may, need not wait for this one to end
         elif may > self._took_up:  # also when a busy store broke that off the last time
@@ -301,8 +301,15 @@ class Hub:
         await self.anew.if_changed(self.rules)
         self._configured = configured  # only now: what a busy database kept from being taken over is tried again
 
-    def _read_applied(self, conn: Connection) -> InForce:
-        return self._workings.applied(conn, self.registry, self.settings.zone, self.rules)
+    async def _use_applied(self) -> None:
+        """Work with the set that counts, and with the connectors that it fits: all at once, so that no door opens unmapped."""
+        self.in_force, self.directory = await self.store.read(self._read_applied)
+        self.registry = self.tools.registry = self.in_force.registry
+        self.use(self.in_force.rules)
+
+    def _read_applied(self, conn: Connection) -> tuple[InForce, Directory]:
+        in_force = self._workings.applied(conn, self._installed, self.settings.zone, self.in_force)
+        return in_force, read_directory(conn, in_force.registry, self.vault, self.clock.now())
 
     async def _keep_joined(self) -> None:
         """Keep the set that a connector has just joined, so that what is planned with it can be explained."""
@@ -314,8 +321,7 @@ class Hub:
         try:
             await self.store.run(apply_set, item)
         except AppliedMeanwhile:  # by a person, or by another hub that has the connector too
-            self.in_force = await self.store.read(self._read_applied)
-            self.use(self.in_force.rules)
+            await self._use_applied()
 
     async def _release_held(self) -> None:
         """Open what was held for a connection that works: what came while it was resumed met the old directory.

@@ -21,10 +21,7 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.upsert import put_all
 from lifecyclehub.store.writer import as_operation
 
-_APPLY = (
-    "Accept its new defaults with `lifecyclehub mappings apply` and start the hub again, "
-    "or install the version that was there before."
-)
+_APPLY = "Accept its new defaults with `lifecyclehub mappings apply`, or install the version that was there before."
 
 
 class AppliedMeanwhile(ConfigurationError):
@@ -63,11 +60,11 @@ def applied_version(conn: Connection) -> str | None:
     return version
 
 
-def read_applied(conn: Connection, registry: Registry, zone: ZoneInfo, known: Rules | None = None) -> InForce:
+def read_applied(conn: Connection, registry: Registry, zone: ZoneInfo, known: InForce | None = None) -> InForce:
     """Read the set that counts, and the earlier ones that waiting effects were planned with. Raises ConfigurationError.
 
     A connector that the set has not met joins with its own defaults. One whose mappings cannot be used is refused, and
-    the others go on. `known`: rules that were read before; what they hold already is not made again.
+    the others go on. `known`: what was read before from the same connectors; what it holds already is not made again.
     """
     installation = conn.execute(select(tables.installation)).mappings().first()
     if installation is None or installation["applied_set"] is None:
@@ -75,8 +72,8 @@ def read_applied(conn: Connection, registry: Registry, zone: ZoneInfo, known: Ru
     version = installation["applied_set"]
     kept = Source.of(_content(conn, version))
     source = kept.joined(Source({}, shipped_defaults(registry)))
-    if known is not None and source is kept and known.version == version:
-        usable, rules = registry, known
+    if known is not None and source is kept and known.rules.version == version:
+        usable, rules = known.registry, known.rules
     else:
         usable, rules = _usable(source, registry, zone, installation["id"], version if source is kept else None)
     earlier = _earlier(conn, usable, rules)

@@ -25,9 +25,9 @@ class Restored:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Tools:
-    """Store, connectors, clock and so on. `holder` names this process in claims."""
+    """Store, connectors that can be used now, clock and so on. `holder` names this process in claims."""
 
     store: Store
     registry: Registry
