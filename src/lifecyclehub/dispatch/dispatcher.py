@@ -40,6 +40,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ROOM = 5_000  # effects under way or waiting in memory; what is more is only remembered by its id
+IN_FLIGHT = 512  # effects together
+SHARE = 128  # of one connection: enough to keep a tool busy
 _CHUNK = 200
 _CALM = 16  # things under way up to which deciding anew keeps nobody waiting
 _ROUND_S = 60.0  # between two looks for what nobody has in hand any more
@@ -60,7 +62,7 @@ class Dispatcher:
     def __init__(self, tools: Tools, rules: Rules, reopened: Callable[[list[str]], Awaitable[None]], deciding: Deciding) -> None:
         self._tools, self._reopened, self._deciding = tools, reopened, deciding
         self._stopwatch = Stopwatch(tools.clock)
-        self.flow = Flow()
+        self.flow = Flow(IN_FLIGHT, SHARE)
         self._stranded: set[str] = set()  # ready, but not sent: no room, or the database was busy
         self._queued: set[str] = set()  # ready, but another one goes first on their target records
         self._under_way: dict[str, object] = {}  # being sent or looked up, each by one worker at a time
@@ -91,7 +93,7 @@ class Dispatcher:
             else:
                 self._queued.discard(one.effect)
                 self._under_way[one.effect] = one
-                self.flow.start(self._perform(one), partial(self._let_go, one))
+                self.flow.start(self._perform(one), partial(self._let_go, one), one.connection)
 
     async def _perform(self, prepared: Prepared) -> None:
         try:
@@ -103,7 +105,7 @@ class Dispatcher:
             self._let_go(prepared)
 
     def _let_go(self, one: Prepared | DueEffect) -> None:
-        effect = one.effect if isinstance(one, Prepared) else one.id
+        effect = one.id if isinstance(one, DueEffect) else one.effect
         if self._under_way.get(effect) is one:
             del self._under_way[effect]
 
@@ -246,7 +248,7 @@ class Dispatcher:
         for one in due:
             if one.state != "ready":
                 self._under_way[one.id] = one
-                self.flow.start(self._look(one), partial(self._let_go, one))
+                self.flow.start(self._look(one), partial(self._let_go, one), one.connection)
         if self._tools.clock.monotonic() >= self._next_round:
             self._next_round = self._tools.clock.monotonic() + _ROUND_S
             self._stranded.update(set(await store.read(forgotten_effects)) - self._queued)

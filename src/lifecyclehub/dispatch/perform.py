@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -249,24 +251,26 @@ def _text(reply: Reply | None) -> str | None:
 
 
 class Flow:
-    """Keeps at most so many things in flight, and remembers them until they are over."""
+    """Keeps at most so many things in flight, of one connection at most its share, and remembers them until they are over."""
 
-    def __init__(self, limit: int = 128) -> None:
+    def __init__(self, limit: int = 128, share: int | None = None) -> None:
         self._gate = asyncio.Semaphore(limit)
+        self._shares: defaultdict[str | None, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, share or limit))
         self._running: set[asyncio.Task[None]] = set()
         self.stopping = False
 
-    def start(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None = None) -> None:
+    def start(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None = None, of: str | None = None) -> None:
         """Begin as soon as there is room. What has not begun when the hub stops is left where it is: in the store.
 
-        `left` is called then: a hub that only sleeps must not take it for begun when it wakes.
+        `left` is called then: a hub that only sleeps must not take it for begun when it wakes. `of`: the connection whose
+        share it takes; a tool that is slow, or whose rate is used up, takes no other one's room.
         """
-        runner = asyncio.ensure_future(self._within(work, left))
+        runner = asyncio.ensure_future(self._within(work, left, of))
         self._running.add(runner)
         runner.add_done_callback(self._running.discard)
 
-    async def _within(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None) -> None:
-        async with self._gate:
+    async def _within(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None, of: str | None) -> None:
+        async with self._shares[of], self._gate:
             if self.stopping:
                 work.close()
                 if left is not None:

@@ -231,6 +231,7 @@ class DueEffect:
     id: str
     state: str
     handle: str | None
+    connection: str | None = None
 
 
 def _has_its_turn() -> ColumnElement[bool]:
@@ -263,7 +264,7 @@ def due_effects(conn: Connection, now: datetime, holder: str | None = None, limi
 def _due_that(*wanted: ColumnElement[bool]) -> Query:
     has_its_turn = or_(_effect.c.state != "ready", _effect.c.target.is_(None), _has_its_turn())
     its_time = _effect.c.not_before <= bindparam("now")
-    which = select(_effect.c.id, _effect.c.state, _effect.c.handle)
+    which = select(_effect.c.id, _effect.c.state, _effect.c.handle, _effect.c.connection)
     which = which.where(tables.OPEN_EFFECT, or_(_UNCERTAIN, _effect.c.state == "ready"), its_time, has_its_turn, *wanted)
     return Query(which.order_by(_effect.c.not_before).limit(bindparam("limit", type_=Integer)))
 

@@ -53,7 +53,7 @@ async def test_an_effect_that_is_under_way_is_begun_no_second_time(h: Hall) -> N
     dispatcher = h.hub.dispatcher
     begun: list[Any] = []
 
-    def start(work: Any, _: Any) -> None:
+    def start(work: Any, *_: Any) -> None:
         begun.append(work)
         work.close()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -210,6 +212,33 @@ async def test_a_hub_that_stops_begins_nothing_more(h: Hall) -> None:
     project = await win(h)
 
     assert (project["state"], projects(h)) == ("ready", 0)
+
+
+async def test_a_tool_that_does_not_answer_takes_no_other_tools_room(h: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    await win(h)
+    (row,) = h.rows(t.effect, name="project")
+    go, begun = asyncio.Event(), []
+
+    async def perform(prepared: Any) -> bool:
+        begun.append(prepared.connection)
+        if prepared.connection == "con_asana":
+            await go.wait()
+        return False
+
+    monkeypatch.setattr(h.hub.dispatcher._performer, "perform", perform)
+    slow = [_prepared(f"eff_{n}", row["connection"]) for n in range(600)]
+    h.hub.dispatcher.submit([*slow, _prepared("eff_quick", "con_hubspot")])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert begun.count("con_asana") == 128
+    assert begun.count("con_hubspot") == 1
+    go.set()
+    await h.hub.settled()
+    assert begun.count("con_asana") == 600
+
+
+def _prepared(effect: str, connection: str) -> Any:
+    return SimpleNamespace(effect=effect, connection=connection)
 
 
 # --- deadlines ------------------------------------------------------------------------------------------------------------
