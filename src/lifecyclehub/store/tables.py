@@ -56,7 +56,7 @@ def _open(name: str, table: Table, columns: tuple[str, ...], where: str) -> Text
     Without the index each look walks a million finished rows. SQLite takes a partial index only for a statement that
     holds its condition as it stands; bound values do not tell it that the condition is met.
     """
-    Index(name, *(table.c[column] for column in columns), sqlite_where=text(where), postgresql_where=text(where))
+    Index(name, *(table.c[column] for column in columns), sqlite_where=text(where))
     return text(where)
 
 
@@ -255,7 +255,6 @@ Index(
     invoice_line.c.charge,
     unique=True,
     sqlite_where=LIVE_LINE,
-    postgresql_where=LIVE_LINE,
 )
 link = Table(
     "link",
@@ -426,7 +425,6 @@ delivery = Table(
         "vendor_key",
         unique=True,
         sqlite_where=text("vendor_key IS NOT NULL"),
-        postgresql_where=text("vendor_key IS NOT NULL"),
     ),
     # Equal bytes fold only into a delivery that is not yet split: thin hooks repeat byte for byte.
     Index(
@@ -435,7 +433,6 @@ delivery = Table(
         "body_hash",
         unique=True,
         sqlite_where=text("state = 'open' AND way = 'webhook'"),
-        postgresql_where=text("state = 'open' AND way = 'webhook'"),
     ),
 )
 OPEN_DELIVERY = _open("ix_delivery_open", delivery, ("connector", "id"), "state IN ('open', 'held')")
@@ -491,7 +488,6 @@ notice = Table(
         "key",
         unique=True,
         sqlite_where=text("key IS NOT NULL"),
-        postgresql_where=text("key IS NOT NULL"),
     ),
 )
 OPEN_NOTICE = _open("ix_notice_open", notice, ("id",), "state IN ('open', 'held')")
