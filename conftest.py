@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import ipaddress
 import socket
 import sys
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
 # httpcore looks for this at each request, which is not installed: the search takes longer than most of what it looks for.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
+
+# No test reaches a server behind TLS, but each client of httpx's own reads all certificates that it would trust.
+httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]  # noqa: SLF001
 
 # Generated examples are the same in every run, and a slow machine is no failure.
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,6 +56,22 @@ def pytest_configure() -> None:
         connect = getattr(socket.socket, name)
         if connect.__name__ != "guarded":
             setattr(socket.socket, name, _refusing(connect))
+
+
+# Whole programs, and stories that many requests are sent in. Who begins with them last would be alone with them at the end.
+LONG = (
+    "tests/docs/test_what_readers_type",
+    "tests/demo/",
+    "tests/flow/",
+    "tests/contract/",
+    "tests/bad_input/",
+    "tests/cli/test_serve",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: next((place for place, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))
 
 
 def pytest_collection_finish() -> None:

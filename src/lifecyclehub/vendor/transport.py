@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -50,6 +52,12 @@ class Wire:
 
 
 WIRE: ContextVar[Wire | None] = ContextVar("wire", default=None)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Give what vendors' certificates are checked with; to read all those it trusts takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 async def _leaving(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
@@ -150,7 +158,7 @@ def aiohttp_transport(limits: Limits, guard: SsrfGuard) -> httpx.AsyncBaseTransp
                 limit_per_host=limits.per_host,
                 keepalive_timeout=KEEPALIVE_S,
                 resolver=GuardedResolver(guard),
-                ssl=httpx.create_ssl_context(trust_env=False),
+                ssl=_tls(),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
