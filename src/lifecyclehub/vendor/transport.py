@@ -27,9 +27,12 @@ KEEPALIVE_S: Final = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much at once: connections in all and to one host; seconds to get one; seconds without a byte."""
+    """How much at once: connections in all and to one host; seconds to get one; seconds without a byte.
 
-    connections: int = 128
+    In all many times what one host may have: tools that do not answer must leave some for the others.
+    """
+
+    connections: int = 512
     per_host: int = 64
     connect_s: float = 10.0
     read_s: float = 30.0

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +25,7 @@ from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.exchange import on_the_wire
 from lifecyclehub.vendor.guard import AddressRefused, SsrfGuard
 from lifecyclehub.vendor.target import Target
-from lifecyclehub.vendor.transport import Limits, aiohttp_transport
+from lifecyclehub.vendor.transport import Direct, Limits, aiohttp_transport
 from tests.support.reach import BEARER, about, client, raw_server, read_request
 
 pytestmark = pytest.mark.anyio
@@ -200,6 +201,34 @@ async def test_waiting_for_a_free_connection_until_the_deadline_sent_nothing() -
             await first
         assert lost.value.sent is True
     await made.aclose()
+
+
+async def test_tools_that_do_not_answer_leave_connections_for_the_others(sender: Client) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await writer.drain()
+
+    async with raw_server(silent) as one, raw_server(silent) as two, raw_server(talk) as third:
+        waiting = [asyncio.ensure_future(sender.send(here(base, timeout_s=6), POST)) for base in (one, two) for _ in range(80)]
+        while sum(one.done() for one in waiting) == 0 and not taken(sender, 64):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(3):
+            assert (await sender.send(here(third), POST)).status == 200
+        for one_waiting in waiting:
+            one_waiting.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def taken(sender: Client, count: int) -> bool:
+    """Tell whether so many connections to each of two servers are in use."""
+    direct = sender._transports.get(True)
+    connector = direct.client.connector if isinstance(direct, Direct) and isinstance(direct.client, ClientSession) else None
+    used = connector._acquired_per_host if isinstance(connector, TCPConnector) else {}
+    return sum(len(one) >= count for one in used.values()) == 2
 
 
 async def test_a_small_reply_that_unpacks_to_a_huge_one_is_cut_off(sender: Client) -> None:
