@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
-from aiohttp import ClientSession, TCPConnector
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,7 +24,7 @@ from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.exchange import on_the_wire
 from lifecyclehub.vendor.guard import AddressRefused, SsrfGuard
 from lifecyclehub.vendor.target import Target
-from lifecyclehub.vendor.transport import Direct, Limits, aiohttp_transport
+from lifecyclehub.vendor.transport import Limits, aiohttp_transport
 from tests.support.reach import BEARER, about, client, raw_server, read_request
 
 pytestmark = pytest.mark.anyio
@@ -204,7 +203,14 @@ async def test_waiting_for_a_free_connection_until_the_deadline_sent_nothing() -
 
 
 async def test_tools_that_do_not_answer_leave_connections_for_the_others(sender: Client) -> None:
+    asked, all_taken = 0, asyncio.Event()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await read_request(reader)
+        asked += 1
+        if asked == 2 * Limits().per_host:
+            all_taken.set()
         await reader.read()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -213,22 +219,14 @@ async def test_tools_that_do_not_answer_leave_connections_for_the_others(sender:
         await writer.drain()
 
     async with raw_server(silent) as one, raw_server(silent) as two, raw_server(talk) as third:
-        waiting = [asyncio.ensure_future(sender.send(here(base, timeout_s=6), POST)) for base in (one, two) for _ in range(80)]
-        while sum(one.done() for one in waiting) == 0 and not taken(sender, 64):
-            await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(sender.send(here(base, timeout_s=9), POST)) for base in (one, two) for _ in range(80)]
+        async with asyncio.timeout(6):
+            await all_taken.wait()
         async with asyncio.timeout(3):
             assert (await sender.send(here(third), POST)).status == 200
-        for one_waiting in waiting:
-            one_waiting.cancel()
+        for call in waiting:
+            call.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-
-
-def taken(sender: Client, count: int) -> bool:
-    """Tell whether so many connections to each of two servers are in use."""
-    direct = sender._transports.get(True)
-    connector = direct.client.connector if isinstance(direct, Direct) and isinstance(direct.client, ClientSession) else None
-    used = connector._acquired_per_host if isinstance(connector, TCPConnector) else {}
-    return sum(len(one) >= count for one in used.values()) == 2
 
 
 async def test_a_small_reply_that_unpacks_to_a_huge_one_is_cut_off(sender: Client) -> None:
