@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, ScalarSelect, func, or_, select
 
@@ -11,6 +11,7 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Query
 
 _effect, _notice = tables.effect, tables.notice
+MOST_EFFECTS: Final = 400  # a scenario has some dozens
 _OVER: Final = timedelta(seconds=6)  # a claim is over only some seconds after its deadline
 
 
@@ -25,13 +26,22 @@ _QUESTION: Final = Query(
         _first(_effect.c.not_before, tables.OPEN_EFFECT, _WAITS).label("effect"),
         _first(_effect.c.deadline, tables.OPEN_EFFECT, _SENT).label("claim"),
         _first(_notice.c.not_before, tables.OPEN_NOTICE, _notice.c.state == "open").label("notice"),
+        select(func.count()).select_from(_effect).scalar_subquery().label("effects"),
     )
 )
 
 
-def first_due(conn: Connection) -> datetime | None:
-    """Give the moment when the first of all is due, None when nothing has a time."""
+class Standing(NamedTuple):
+    """`due`: the moment when the first of all is due, None when nothing has a time. `effects`: how many there are."""
+
+    due: datetime | None
+    effects: int
+
+
+def standing(conn: Connection) -> Standing:
+    """Give what the store holds for ticks."""
     found = _QUESTION.all(conn)[0]
+    effects = found.pop("effects")
     if found["claim"] is not None:
         found["claim"] += _OVER
-    return min((one for one in found.values() if one is not None), default=None)
+    return Standing(min((one for one in found.values() if one is not None), default=None), effects)

@@ -12,11 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 EPOCH: Final = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
+MOST_STEPS: Final = 200_000  # a scenario has some thousands
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 class Stuck(Exception):
     """Nothing is left that could ever happen, and the scenario still waits."""
+
+
+class Endless(Exception):
+    """Much more happened than any scenario calls for: the hub goes in circles."""
 
 
 class Process:
@@ -48,6 +53,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._virtual = 0.0
         self.steps = 0
+        self.endless: str | None = None
         self.set_exception_handler(lambda _loop, _context: None)
         self.set_task_factory(self._remembered)
         self._begun: list[tuple[asyncio.Future[Any], Any]] = []
@@ -90,14 +96,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.extend(process.kept)  # type: ignore[attr-defined]
         process.kept.clear()
 
+    def _jump(self, scheduled: list[Any]) -> None:
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        if not scheduled:
+            raise Stuck
+        self._virtual = max(self._virtual, scheduled[0]._when)
+
     def _run_once(self) -> None:
         ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        if self.endless is not None or self.steps > MOST_STEPS:
+            raise Endless(self.endless or f"more than {MOST_STEPS} steps")
         if not ready:
-            while scheduled and scheduled[0]._cancelled:
-                heapq.heappop(scheduled)._scheduled = False
-            if not scheduled:
-                raise Stuck
-            self._virtual = max(self._virtual, scheduled[0]._when)
+            self._jump(scheduled)
         while scheduled and scheduled[0]._when <= self._virtual:
             handle = heapq.heappop(scheduled)
             handle._scheduled = False

@@ -185,7 +185,7 @@ class Machine:
         """Wait until a tick is to come: when something is due, else seldom. A hub in production ticks in vain."""
         shared = name == "presence" and self._world.plan.hubs > 1
         longest = (_PRESENT if shared else _LONG.get(name, _LONG_TICK))[self._world.calm]
-        return self._beat(name, seconds, longest)
+        return self._beat(name, seconds, max(seconds, longest))
 
     async def _beat(self, name: str, seconds: float, longest: float) -> None:
         world = self._world

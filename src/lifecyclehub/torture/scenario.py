@@ -18,7 +18,7 @@ from lifecyclehub.store import leases
 from lifecyclehub.torture.check import Checker
 from lifecyclehub.torture.database import CLOSED, STANDING, TICKET, WON, Database
 from lifecyclehub.torture.elements import CHAOS_S, Plan
-from lifecyclehub.torture.loop import Stuck
+from lifecyclehub.torture.loop import Endless, Stuck
 from lifecyclehub.torture.persons import Persons
 from lifecyclehub.torture.strikes import STRIKES, set_right, strike
 from lifecyclehub.torture.violation import Violation
@@ -71,6 +71,8 @@ def run(
         scenario.violations.append(Violation("cut", "the scenario was cut short"))
     except Stuck:
         scenario.violations.append(Violation("I18", "nothing happens any more, and the scenario is not over"))
+    except Endless as endless:
+        scenario.violations.append(Violation("I10 loop", f"the hub goes in circles: {endless}"))
     finally:
         leases.database_time = leases_by
         for machine in world.machines:

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from lifecyclehub.torture.database import Database
-from lifecyclehub.torture.due import first_due
+from lifecyclehub.torture.due import MOST_EFFECTS, standing
 from lifecyclehub.torture.elements import TOOLS, Fault, Plan
 from lifecyclehub.torture.grants import KEPT_LATE_S, Rotating
 from lifecyclehub.torture.loop import EPOCH, Process, VirtualClock, VirtualLoop
@@ -237,5 +237,8 @@ class World:
         """Give the moment when the first effect or notice is due."""
         if self._due[0] != self.commits:
             with self.database.engine.connect().execution_options(write=False) as conn, conn.begin():
-                self._due = (self.commits, first_due(conn))
+                found = standing(conn)
+            if found.effects > MOST_EFFECTS:
+                self.loop.endless = f"{found.effects} effects were planned"
+            self._due = (self.commits, found.due)
         return self._due[1]
