@@ -232,7 +232,8 @@ class Checker:
                 if done[one.id] == 0:
                     yield Violation("I13", f"{vendor.name} {one.id} was made by the hub, and no effect knows it")
         for row in conn.execute(select(tables.finding).where(tables.finding.c.kind == "double")):
-            asked = self._world.plan.hubs > 1 and row.facts["found"] == effects[row.subject]["record_id"]
+            mine = effects.get(row.subject)  # else the record itself is what was found
+            asked = self._world.plan.hubs > 1 and mine is not None and row.facts["found"] == mine["record_id"]
             if not self._persons.copied and not asked:  # what one hub hears late, a person is asked about, and it is the one
                 yield Violation("P2", f"a double was found: {row.detail}")
 

@@ -129,7 +129,9 @@ class Network(httpx.AsyncBaseTransport):
             world.outside(back, lambda: come_back(said))
 
         def come_back(said: Said) -> None:
-            """Bring the answer; only from then on the hub knows that the tool wants quiet."""
+            """Bring the answer; only from then on the hub knows that the tool wants quiet, or renewed access first."""
+            if said.status == 401 and _sort(request) == "write" and request.method == "POST":
+                self._tried.pop(str(loads(request.content).get("ref")), None)
             after = said.headers.get("retry-after")
             if process is not None and after is not None:
                 wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
