@@ -99,6 +99,11 @@ class Network(httpx.AsyncBaseTransport):
                 self.impolite.append(f"{name} was sent {ref} twice within {_RIGHT_AFTER_S} s at {now:.2f}")
             self._tried[ref] = now
 
+    def _mind_answer(self, request: httpx.Request, said: Said) -> None:
+        """Let the same request follow at once where the tool only wanted another access token."""
+        if said.status == 401 and _sort(request) == "write" and request.method == "POST":
+            self._tried.pop(str(loads(request.content).get("ref")), None)
+
     @staticmethod
     def _fits(fault: Fault, request: httpx.Request) -> bool:
         if fault.kind == "half a look-up":
@@ -130,8 +135,7 @@ class Network(httpx.AsyncBaseTransport):
 
         def come_back(said: Said) -> None:
             """Bring the answer; only from then on the hub knows that the tool wants quiet, or renewed access first."""
-            if said.status == 401 and _sort(request) == "write" and request.method == "POST":
-                self._tried.pop(str(loads(request.content).get("ref")), None)
+            self._mind_answer(request, said)
             after = said.headers.get("retry-after")
             if process is not None and after is not None:
                 wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
