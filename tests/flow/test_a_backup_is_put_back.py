@@ -68,6 +68,30 @@ async def test_what_was_done_after_the_backup_is_found_and_not_done_again(tmp_pa
         assert [row["what"] for row in w.rows(t.attempt, effect=project["id"])] == ["looked up"]
 
 
+async def test_what_the_backup_did_not_even_know_of_is_found_too(tmp_path: Path) -> None:
+    """Our own ids of deal and project are forgotten with it; what marks a record is made of the tool's."""
+    async with world(tmp_path) as w:
+        back_up(w.settings, tmp_path / "backup")
+        await w.win()
+        await w.quiet()
+        before = w.writes()
+        assert len(w.made("asana", "project")) == 1
+
+        await w.stop_hub()
+        await restored(w, tmp_path / "backup")
+        assert w.rows(t.deal) == []
+        await w.start_hub()
+        await w.resend("hubspot")
+        await w.until(lambda: w.rows(t.effect, name="project"))
+        await looked_back(w)
+        await w.quiet()
+        assert w.writes() == before
+        assert len(w.made("asana", "project")) == 1
+        assert len(w.made("asana", "task")) == 4
+        assert len(w.notes()) == 1
+        assert {row["state"] for row in w.rows(t.effect)} == {"done"}
+
+
 async def test_what_was_not_done_before_the_restore_is_done_after_it(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.switch(WON, "off")

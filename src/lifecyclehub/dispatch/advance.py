@@ -77,7 +77,7 @@ def _prepare(rules: Rules, world: World, view: View, row: Row) -> Prepared | Lef
     if action is None:
         return Left("parked", "unsupported", f"{connection['connector']} cannot {row['action']}")
     row["creates"] = action.creates
-    key = Key(idempotency_key(row["key"], row["revision"], rules.installation), row["marker"])
+    key = Key(idempotency_key(row["marker"], row["revision"], rules.installation), row["marker"])
     if row["body"] is not None:
         return _prepared(row, connection, view.subject, key, row["input"], None)
     return _rendered(rules, world, rule, view, row, connection, key)

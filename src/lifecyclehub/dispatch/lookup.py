@@ -208,7 +208,7 @@ class Lookup:
         return server_timeout_s(target) + lag - self._stopwatch.since(row["id"], row["deadline"])
 
     def _as_prepared(self, row: Row, target: Target) -> Prepared:
-        key = Key(idempotency_key(row["key"], row["revision"], self._tools.installation), row["marker"])
+        key = Key(idempotency_key(row["marker"], row["revision"], self._tools.installation), row["marker"])
         return Prepared(
             effect=row["id"],
             epoch=row["epoch"],

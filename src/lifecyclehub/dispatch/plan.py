@@ -169,7 +169,7 @@ class Planner:
             "target": None,
             "creates": None,
             "thing": None,
-            "marker": marker(key, self._rules.installation),
+            "marker": marker(_in_its_tool(state, planned).key(), self._rules.installation),
             "state": "planned",
             "reason": None,
             "detail": None,
@@ -374,3 +374,10 @@ def _advance_on(planner: Planner, row: Row, state: State) -> list[Prepared]:
             if row["id"] in other["needed"]:
                 prepared += _advance_on(planner, other, state)
     return prepared
+
+
+def _in_its_tool(state: State, planned: PlannedEffect) -> PlannedEffect:
+    """Name an effect's subject as its tool does, as we do where no tool knows it: our ids are forgotten with a restore."""
+    links = state.links.get((planned.subject_kind, planned.subject_id), ())
+    known = min(("/".join((one["connection"], one["kind"], one["record_id"])) for one in links), default=planned.subject_id)
+    return replace(planned, subject_id=known)

@@ -33,12 +33,16 @@ def _digest(*parts: str) -> bytes:
     return hashlib.sha256(plain.encode()).digest()
 
 
-def idempotency_key(key: str, revision: int, installation_id: str) -> str:
-    """Give the vendor's idempotency key of one rendering: 64 hex digits."""
-    return _digest("idempotency", installation_id, key, str(revision)).hex()
+def idempotency_key(marker: str, revision: int, installation_id: str) -> str:
+    """Give the vendor's idempotency key of one rendering of the effect with this marker: 64 hex digits."""
+    return _digest("idempotency", installation_id, marker, str(revision)).hex()
 
 
 def marker(key: str, installation_id: str) -> str:
-    """Give the marker of an effect, the same for all its revisions: `lh-` and ten characters."""
+    """Give the marker of an effect, the same for all its revisions: `lh-` and ten characters.
+
+    `key` names the subject as its tool does, where one knows it: then a store that has forgotten the subject, because a
+    backup was put back, and meets it again under another id of ours, finds what it made for it.
+    """
     number = int.from_bytes(_digest("marker", installation_id, key)) >> (256 - _MARKER_BITS)
     return "lh-" + base32(number, _MARKER_BITS // 5)
