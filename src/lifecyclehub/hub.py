@@ -24,7 +24,7 @@ from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.anew import Anew
 from lifecyclehub.intake.decide import Decide
 from lifecyclehub.intake.directory import Directory, read_directory
-from lifecyclehub.intake.notices import Release, release
+from lifecyclehub.intake.notices import Release, close_answered, release
 from lifecyclehub.intake.receive import Reception
 from lifecyclehub.intake.sweep import Sweeper
 from lifecyclehub.intake.work import Intake, nothing_left
@@ -210,6 +210,7 @@ class Hub:
         self.timers.every(5.0, "sweeps", self._when(LOOKING, self.sweeper.tick))
         self.timers.every(60.0, "hooks", self._when(AWAKE, self.prober.tick))
         self.timers.every(60.0, "held", self._when(LOOKING, self._release_held))
+        self.timers.every(60.0, "answered", self._when(LOOKING, self.close_answered))
         self.timers.every(BEAT_S, "presence", self.be_present)
         self.timers.every(LOOK_S, "looking back", self.look_back)
         self.timers.every(3600.0, "secrets", self.drop_secrets)
@@ -263,6 +264,10 @@ class Hub:
         """After a restore: write to the tools again once each was looked at since."""
         if self.may == LOOKING and await self.store.read(looked_back, self.directory, self.registry, self.runner.hanging):
             await self.store.run(has_looked_back, self.clock.now())
+
+    async def close_answered(self) -> None:
+        """Ask a person nothing more about what was seen since."""
+        await self.store.run(close_answered, self.clock.now())
 
     async def drop_secrets(self) -> None:
         """Drop signing secrets whose time is over."""

@@ -100,6 +100,8 @@ async def test_a_ticket_of_a_client_with_several_projects_is_parked_with_the_cho
     await w.quiet()
     found = await comments(w)
     assert (len(found[first]), len(found[second])) == (0, 1)
+    await w.hub.close_answered()
+    assert {row["state"] for row in w.rows(t.notice, record_id=number)} == {"processed"}
 
 
 async def test_a_ticket_of_somebody_unknown_joins_nothing(w: World) -> None:

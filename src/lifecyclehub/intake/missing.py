@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, exists, func, select, text, update
+from sqlalchemy import Connection, exists, func, or_, select, text, update
 
 from lifecyclehub.connector import Kind
 from lifecyclehub.dispatch.tools import Tools
@@ -28,7 +28,7 @@ ALL: Final = 3
 
 MASS: Final = "mass disappearance"
 CHUNK: Final = 50
-_WAITING: Final = ("open", "held", "parked")
+_ON_THEIR_WAY: Final = ("open", "held")
 
 
 async def look_for_missing(tools: Tools, connection: Row, kind: Kind, began: datetime, last: Sequence[str]) -> list[Arrival]:
@@ -58,7 +58,8 @@ async def look_for_missing(tools: Tools, connection: Row, kind: Kind, began: dat
 def missing(conn: Connection, connection: str, kind: str, began: datetime, last: Sequence[str]) -> tuple[list[str], int]:
     """Give the records that a whole pass did not list though they were alive when it began, and how many are known alive.
 
-    Those that wait for a person already are left out. What was looked at since the pass began is alive as well.
+    Those that wait for a person already, since our last look, are left out. What was looked at since the pass began is
+    alive as well.
     """
     link, listed, notice = tables.link, tables.listed, tables.notice
     alive = (
@@ -74,7 +75,7 @@ def missing(conn: Connection, connection: str, kind: str, began: datetime, last:
         notice.c.connection == connection,
         notice.c.kind == kind,
         notice.c.record_id == link.c.record_id,
-        notice.c.state.in_(_WAITING),
+        or_(notice.c.state.in_(_ON_THEIR_WAY), (notice.c.state == "parked") & (notice.c.kept_at >= link.c.fetched_at)),
     )
     on_last = set(last)
     found = conn.execute(select(link.c.record_id).where(*alive, before, ~seen, ~waits).order_by(link.c.record_id)).scalars()

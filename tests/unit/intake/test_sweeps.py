@@ -103,6 +103,19 @@ async def test_what_is_not_listed_any_more_is_gone_when_a_look_says_so(tmp_path:
         assert gone(w) == [], "a look that shows it alive brings it back"
 
 
+async def test_an_old_question_about_a_record_keeps_nobody_from_noticing_that_it_is_gone(tmp_path: Path) -> None:
+    async with drawers(tmp_path) as (w, vendor):
+        for one in ("a", "b"):
+            vendor.box(one)
+        await w.pass_time(61)
+        with w.hub.engine.begin() as conn:  # a person was asked before our last look, and never answered
+            asked = {"state": "parked", "reason": "double", "kept_at": w.clock.now() - timedelta(hours=1)}
+            conn.execute(t.notice.update().where(t.notice.c.record_id == "a").values(**asked))
+        del vendor.shelves["boxes"]["a"]
+        await night(w)
+        assert gone(w) == ["a"]
+
+
 async def test_a_list_that_broke_off_proves_nothing_gone(tmp_path: Path) -> None:
     async with drawers(tmp_path) as (w, vendor):
         for one in ("a", "b", "c", "d", "e"):

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from lifecyclehub.admin.connections import pause_connection, resume_connection
 from lifecyclehub.dispatch.perform import Flow
-from lifecyclehub.errors import Unsupported
+from lifecyclehub.errors import Forbidden, Unsupported
 from lifecyclehub.intake import work
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
@@ -99,6 +99,32 @@ async def test_a_delivery_that_the_database_refuses_is_parked_and_does_not_come_
     delivery = h.delivery()
     assert (delivery["state"], delivery["reason"]) == ("parked", "cannot be kept: ValueError: no time zone")
     await h.good()
+
+
+async def test_what_was_parked_is_no_question_any_more_once_its_record_was_taken_in(h: Hall) -> None:
+    async def hidden(*_: Any) -> Any:
+        raise Forbidden("no right to see it")
+
+    fetch = h.hub.intake._fetch
+    h.hub.intake._fetch = hidden  # type: ignore[method-assign]
+    await change(h)
+    h.clock.ahead_s += 1
+    await h.hub.close_answered()
+    assert [(row["state"], row["reason"]) for row in h.rows(t.notice, record_id="55")] == [("parked", "forbidden")]
+
+    h.hub.intake._fetch = fetch  # type: ignore[method-assign]
+    await change(h)
+    await h.hub.close_answered()
+    assert [(row["state"], row["reason"]) for row in h.rows(t.notice, record_id="55")] == [
+        ("processed", "seen since"),
+        ("processed", None),
+    ]
+
+    h.clock.ahead_s += 1
+    h.hub.intake._fetch = hidden  # type: ignore[method-assign]
+    await change(h)
+    await h.hub.close_answered()
+    assert [row["state"] for row in h.rows(t.notice, record_id="55")] == ["processed", "processed", "parked"]
 
 
 async def test_what_a_tool_cannot_show_at_all_is_told_at_once_and_not_asked_for_days(h: Hall) -> None:
