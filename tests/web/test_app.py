@@ -60,6 +60,17 @@ async def test_the_doorbell_is_rung_at_its_own_address_only_and_keeps_the_safe_h
     assert [answer.status_code for answer in answers] == [405, 404, 404, 404]
 
 
+@pytest.mark.parametrize("path", ["/hooks/somewhere/", "/api/v1/status/", "/healthz/"])
+async def test_nobody_is_sent_elsewhere_by_the_address_that_they_named_themselves(tmp_path: Path, path: str) -> None:
+    """Behind a proxy that adds TLS such a way would lead back to plain HTTP, and the host would be the sender's word."""
+    app = create_app(lambda: Hub(make_home(tmp_path), registry=Registry.of()))
+    async with web(app) as client:
+        for method in ("GET", "POST"):
+            answer = await client.request(method, path, headers={"host": "evil.example", "content-length": "0"})
+            assert answer.status_code in (404, 405)
+            assert "location" not in answer.headers
+
+
 async def test_no_page_of_somebody_elses_scripts_is_served(tmp_path: Path) -> None:
     app = create_app(lambda: Hub(make_home(tmp_path), registry=Registry.of()))
     async with web(app) as client:

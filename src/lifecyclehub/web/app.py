@@ -83,6 +83,7 @@ def create_app(hub_factory: Callable[[], Hub]) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         openapi_tags=TAGS,
+        redirect_slashes=False,  # the way would lead to the host that was asked for, over plain HTTP
         exception_handlers=handlers(),
     )
     app.state.hub = holder
