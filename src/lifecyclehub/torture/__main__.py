@@ -7,14 +7,13 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
-from lifecyclehub.torture.batch import Batch, run_all
+from lifecyclehub.torture.batch import Batch, run_all, temporary_database
 from lifecyclehub.torture.database import Database
-from lifecyclehub.torture.mutants import MUTANTS, hunt
+from lifecyclehub.torture.mutants import MUTANTS, hunt_all
 from lifecyclehub.torture.plan import Plan, matrix, plan_of
 from lifecyclehub.torture.scenario import Verdict, run
 from lifecyclehub.torture.shrink import only, shrunk, written
@@ -26,12 +25,10 @@ def main() -> int:
     """Run what the arguments say; the exit code tells whether everything held."""
     asked = _arguments().parse_args()
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="lh-torture-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:  # noqa: S108
-        database = Database(Path(home), asked.postgres)
-        try:
-            return _run(asked, database)
-        finally:
-            database.close()
+    if asked.mutants:
+        return _mutants(asked)
+    with temporary_database(asked.postgres) as database:
+        return _run(asked, database)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -48,6 +45,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--regressions", action="store_true", help="every seed that ever failed")
     parser.add_argument("--mutants", action="store_true", help="break the code on purpose; each break must be caught")
     parser.add_argument("--only-mutant", help="only the mutant of this name")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many hunt mutants")
     parser.add_argument("--postgres", default=os.environ.get("LIFECYCLEHUB_TORTURE_POSTGRES"), help="URL of an empty schema")
     parser.add_argument("--no-shrink", action="store_true", help="leave failing scenarios as they are")
     parser.add_argument("--json", action="store_true", help="a line for each failure, and the sum as the last line")
@@ -77,17 +75,20 @@ def _run(asked: argparse.Namespace, database: Database) -> int:
         print(*verdict.violations or ("everything held",), sep="\n")
         print(f"trace {verdict.digest}, {verdict.virtual_s / 3600:.1f} virtual hours")
         return 1 if verdict.violations else 0
-    if asked.mutants:
-        names = [asked.only_mutant] if asked.only_mutant else list(MUTANTS)
-        caught = {name: hunt(name, database, asked.seeds) for name in islice(names, asked.first, None, asked.step)}
-        for name, seed in caught.items():
-            print(f"{'caught by seed ' + str(seed) if seed is not None else 'SURVIVED':>24}  {name}")
-        killed = {name: seed is not None for name, seed in caught.items()}
-        if asked.json:
-            print(json.dumps(Batch().as_json(killed)))
-        return 0 if all(killed.values()) else 1
     batch = run_all(_plans(asked), database, seconds=asked.seconds, told=lambda verdict: _tell(verdict, asked, database))
     return _sum_up(batch, asked)
+
+
+def _mutants(asked: argparse.Namespace) -> int:
+    names = [asked.only_mutant] if asked.only_mutant else list(islice(MUTANTS, asked.first, None, asked.step))
+    killed = {}
+    for name, caught in hunt_all(names, asked.seeds, asked.processes):
+        said = "SURVIVED" if caught is None else f"caught by seed {caught.seed}"
+        print(f"{said:>22}  {MUTANTS[name].promise:<3} {name}" + (f" ({caught.violation})" if caught else ""), flush=True)
+        killed[name] = caught is not None
+    if asked.json:
+        print(json.dumps(Batch().as_json(killed)))
+    return 0 if all(killed.values()) else 1
 
 
 def _tell(verdict: Verdict, asked: argparse.Namespace, database: Database) -> None:

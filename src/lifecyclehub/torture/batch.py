@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from lifecyclehub.torture.database import Database
@@ -84,3 +87,15 @@ def run_all(
         told(verdict)
     batch.real_s, batch.cpu_s = time.monotonic() - began, time.process_time() - cpu
     return batch
+
+
+@contextlib.contextmanager
+def temporary_database(url: str | None = None) -> Iterator[Database]:
+    """Give a database, with a home that is gone afterwards."""
+    memory = "/dev/shm"  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="lh-torture-", dir=memory if Path(memory).is_dir() else None) as home:
+        database = Database(Path(home), url)
+        try:
+            yield database
+        finally:
+            database.close()

@@ -57,10 +57,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(lambda _loop, _context: None)
         self.set_task_factory(self._remembered)
         self._begun: list[tuple[asyncio.Future[Any], Any]] = []
+        self._room = 1000  # so many are remembered before those that are over are forgotten
 
     def _remembered(self, loop: asyncio.AbstractEventLoop, coro: Any, context: Context | None = None) -> asyncio.Future[Any]:
         made: asyncio.Future[Any] = asyncio.Task(coro, loop=loop, context=context)
         self._begun.append((made, coro))
+        if len(self._begun) > self._room:
+            self._begun = [one for one in self._begun if not one[0].done()]
+            self._room = 2 * len(self._begun) + 1000
         return made
 
     def sweep_away(self) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import logging
+import multiprocessing
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lifecyclehub.torture.batch import temporary_database
 from lifecyclehub.torture.database import Database
 from lifecyclehub.torture.plan import plan_of
 from lifecyclehub.torture.scenario import run
@@ -169,12 +173,40 @@ def broken(name: str) -> Iterator[None]:
         plain.__code__ = sound
 
 
-def hunt(name: str, database: Database, seeds: int) -> int | None:
-    """Give the first seed that notices a break, None when none of so many does."""
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Which seed noticed a break, and what it noticed."""
+
+    seed: int
+    violation: str
+
+
+def hunt(name: str, database: Database, seeds: int) -> Caught | None:
+    """Give the first seed that notices a break and holds without it, None when none of so many does. The hint is tried first."""
     hint = MUTANTS[name].hint
-    candidates = ([] if hint is None else [hint]) + list(range(seeds))
-    with broken(name):
-        return next((seed for seed in candidates if run(plan_of(seed), database).violations), None)
+    for seed in dict.fromkeys((*(() if hint is None else (hint,)), *range(seeds))):
+        with broken(name):
+            found = run(plan_of(seed), database).violations
+        if found and not run(plan_of(seed), database).violations:
+            return Caught(seed, str(found[0]))
+    return None
 
 
-__all__ = ["MUTANTS", "Mutant", "Stale", "broken", "hunt"]
+def hunt_all(names: Sequence[str], seeds: int, processes: int) -> Iterator[tuple[str, Caught | None]]:
+    """Hunt in so many processes; gives each mutant as soon as its hunt is over."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin) as pool:
+        hunts = {pool.submit(_hunted, name, seeds): name for name in names}
+        for one in as_completed(hunts):
+            yield hunts[one], one.result()
+
+
+def _begin() -> None:
+    logging.disable(logging.CRITICAL)
+
+
+def _hunted(name: str, seeds: int) -> Caught | None:
+    with temporary_database() as database:
+        return hunt(name, database, seeds)
+
+
+__all__ = ["MUTANTS", "Caught", "Mutant", "Stale", "broken", "hunt", "hunt_all"]
