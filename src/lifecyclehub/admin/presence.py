@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
@@ -71,11 +72,10 @@ class Locks:
         except BlockingIOError as error:
             lock.close()
             raise ConfigurationError(what, where=where, mend="Stop it, or use another home.") from error
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
         self._held.append(lock)
+        with contextlib.suppress(OSError):  # for people only; on a full disk it is missing
+            os.ftruncate(lock.fileno(), 0)
+            os.pwrite(lock.fileno(), str(os.getpid()).encode(), 0)
 
     def leave(self) -> None:
         """Let another process have them."""

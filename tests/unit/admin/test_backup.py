@@ -15,7 +15,7 @@ import pytest
 from lifecyclehub.admin import backup as admin_backup
 from lifecyclehub.admin.backup import back_up, put_back
 from lifecyclehub.admin.hosts import host_fingerprint
-from lifecyclehub.admin.presence import ASLEEP, AWAKE, LOOKING, may_do
+from lifecyclehub.admin.presence import ASLEEP, AWAKE, LOOKING, Locks, may_do
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.settings import Settings
 from lifecyclehub.store.database import open_engine
@@ -176,3 +176,12 @@ def test_a_backup_cannot_come_from_the_future(tmp_path: Path) -> None:
         put_back(settings, file, NOW, NOW + timedelta(hours=1))
     assert may(settings) != ASLEEP
     assert put_back(settings, file, datetime(2020, 1, 1, tzinfo=UTC)).made_at == datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_home_is_taken_also_where_nothing_can_be_written_about_it(tmp_path: Path) -> None:
+    """On a full disk the lock holds all the same; only the number of the process, which is for people, is missing."""
+    settings = make_home(tmp_path)
+    (settings.home / "hub.lock").symlink_to("/dev/full")
+    locks = Locks(settings)
+    locks.take()
+    locks.leave()
