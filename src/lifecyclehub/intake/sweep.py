@@ -77,7 +77,6 @@ class Sweeper:
         """Begin to sweep every kind whose time has come, and judge what webhooks did not announce."""
         now = self._tools.clock.now()
         await self.budget.note(now)
-        await self._judge.tick(now)
         passes = await self._tools.store.read(read_passes)
         for connection in list(self._directory().connections.values()):
             connector = self._tools.registry.connectors.get(connection["connector"])
@@ -95,6 +94,7 @@ class Sweeper:
                     self._at_work.add((connection["id"], background))
                     place = (connection["id"], background)
                     self.flow.start(self._each(connection, due, background=background), partial(self._at_work.discard, place))
+        await self._judge.tick(now)  # last: whatever it meets keeps no sweep waiting
 
     def _is_due(self, connection: Row, kind: Kind, way: str, last: Row | None, now: datetime) -> bool:
         if last is not None and last["holder"] not in (None, self._tools.holder) and last["held_until"] > now:

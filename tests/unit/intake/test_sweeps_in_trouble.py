@@ -174,3 +174,17 @@ async def test_a_first_sweep_that_fails_begins_again_where_it_was_to_begin(
         await w.pass_time(3600)
         await w.pass_time(61)
         assert known(w) == ["a"]
+
+
+async def test_what_cannot_be_judged_keeps_no_sweep_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_: Any) -> None:
+        raise KeyError("facts")
+
+    async with drawers(tmp_path) as (w, vendor):
+        vendor.card("a")
+        w.clock.at += 61
+        monkeypatch.setattr(w.hub.sweeper._judge, "tick", fails)
+        with pytest.raises(KeyError):
+            await w.hub.sweeper.tick()
+        await w.quiet()
+        assert known(w) == ["a"]
