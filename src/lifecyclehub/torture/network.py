@@ -50,7 +50,7 @@ class Network(httpx.AsyncBaseTransport):
         self._counts: dict[str, int] = {}
         self.impolite: list[str] = []
         self._quiet: dict[tuple[str, str], float] = {}  # until when a tool asked a process for quiet
-        self._tried: dict[str, float] = {}
+        self._tried: dict[tuple[str, timedelta], float] = {}  # a clock that jumps may make anything due
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world = self._world
@@ -94,15 +94,18 @@ class Network(httpx.AsyncBaseTransport):
                 f"{name} was called at {now:.2f}, and had asked for quiet until {self._quiet[process, name]:.2f}"
             )
         if _sort(request) == "write" and request.method == "POST":
-            ref = str(loads(request.content).get("ref"))
+            ref = self._ref(request)
             if now - self._tried.get(ref, -10.0) < _RIGHT_AFTER_S:
-                self.impolite.append(f"{name} was sent {ref} twice within {_RIGHT_AFTER_S} s at {now:.2f}")
+                self.impolite.append(f"{name} was sent {ref[0]} twice within {_RIGHT_AFTER_S} s at {now:.2f}")
             self._tried[ref] = now
+
+    def _ref(self, request: httpx.Request) -> tuple[str, timedelta]:
+        return str(loads(request.content).get("ref")), self._world.clock.ahead
 
     def _mind_answer(self, request: httpx.Request, said: Said) -> None:
         """Let the same request follow at once where the tool only wanted another access token."""
         if said.status == 401 and _sort(request) == "write" and request.method == "POST":
-            self._tried.pop(str(loads(request.content).get("ref")), None)
+            self._tried.pop(self._ref(request), None)
 
     @staticmethod
     def _fits(fault: Fault, request: httpx.Request) -> bool:

@@ -204,10 +204,10 @@ class Persons:
             self._sign_in_again(name)
             self._connection(name, "active", None)
 
-    def _sign_in_again(self, name: str) -> None:
-        """Enter new credentials where the tool takes the old ones no more."""
-        if name != self._world.plan.rotates:
-            return
+    def _sign_in_again(self, name: str | None) -> bool:
+        """Enter new credentials where the tool takes the old ones no more; tells whether that was so."""
+        if name is None or name != self._world.plan.rotates:
+            return False
         table = tables.connection
         with self._world.database.engine.connect().execution_options(write=False) as conn, conn.begin():
             barred = (table.c.state != "active") & (table.c.reason != BY_HAND)
@@ -216,6 +216,7 @@ class Persons:
             self._world.fired["signed in again"] += 1
             self._world.sign_in(name)
         self._connection(f"{name} too", "active", None)
+        return refused is not None
 
     def _connection(self, name: str, state: str, reason: str | None) -> None:
         table = tables.connection
@@ -247,10 +248,16 @@ class Persons:
             await self._run(Replay(hub.rules, self._world.clock), Wanted(connection=name))
 
     async def answer_parked(self) -> int:
-        """Say of every parked effect what became of it, by a look into the tool; give how many there were."""
+        """Sign in where the hub asks for it; say of every parked effect what became of it, by a look into the tool.
+
+        Gives how many answers that were.
+        """
         hub = self._world.hub
         if hub is None:
             return 0
+        if self._sign_in_again(self._world.plan.rotates):  # a grant whose last token got lost on the way
+            self._connection(str(self._world.plan.rotates), "active", None)
+            return 1
         table = tables.effect
         with self._world.database.engine.connect().execution_options(write=False) as conn, conn.begin():
             parked = [dict(row) for row in conn.execute(select(table).where(table.c.state == "parked")).mappings()]
