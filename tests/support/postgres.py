@@ -32,6 +32,9 @@ SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",  # a schema lives for seconds
     "listen_addresses": "",
     "max_connections": "300",
     "shared_buffers": "64MB",
