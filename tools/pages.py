@@ -51,7 +51,10 @@ An engagement has `id`, `url`, `kind`, `billing`, `stage` and `stage_since`; its
 COMMANDS_BEGIN = """# Reference: commands
 
 `--home DIR` names the installation and may stand anywhere; else `LIFECYCLEHUB_HOME`, else `~/.lifecyclehub`. `--json`
-prints JSON for scripts. Secrets are never arguments: they are asked for, or read from standard input, one on each line.
+prints JSON for scripts: a list in pages is `{"items": […], "next": …}`, any other list `[…]`, also where there is nothing,
+one thing an object; moments are UTC in ISO 8601, amounts whole minor units. Members may come, none goes or changes its
+meaning without a word in the changelog. Secrets are never arguments: they are asked for, or read from standard input, one
+on each line.
 [Exit codes](reference-settings.md#exit-codes) tell scripts how it went."""
 
 

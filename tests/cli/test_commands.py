@@ -204,3 +204,28 @@ def test_an_id_stays_in_one_piece_on_a_narrow_screen_and_nothing_is_left_out_on_
     monkeypatch.setenv("COLUMNS", "40")
     print_table(("Handoff", "What it does"), [row], empty="")
     assert "".join(line.partition(" ")[0] for line in capsys.readouterr().out.splitlines()[1:]) == row[0]
+
+
+# --- for scripts ------------------------------------------------------------------------------------------------------------
+
+PAGES = ("deliveries", "effects", "clients", "engagements", "findings")
+LISTS = ("check", "doctor", "connections list", "connections test", "handoffs list", "mappings show", "tokens list")
+
+
+def test_every_list_is_json_of_one_shape_also_where_there_is_nothing(run: Run, home: Path) -> None:
+    for words in PAGES:
+        ended = run(*words.split(), "--json")
+        assert (ended.code, ended.err) == (0, ""), words
+        assert ended.json() == {"items": [], "next": None}, words
+    for words in LISTS:
+        ended = run(*words.split(), "--json")
+        assert (ended.code, ended.err) == (0, ""), words
+        assert isinstance(ended.json(), list), words
+
+
+@pytest.mark.parametrize("hours", ["nan", "-1", "1e9"])
+def test_a_token_is_not_rotated_for_a_time_that_is_none(run: Run, home: Path, hours: str) -> None:
+    ended = run("tokens", "rotate", "first", "--overlap-h", hours)
+    assert ended.code == 2
+    assert "--overlap-h" in ended.err
+    assert ended.out == ""

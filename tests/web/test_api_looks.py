@@ -96,7 +96,7 @@ async def test_a_misspelt_filter_is_an_error_and_not_everything(api: Api) -> Non
     [
         ("effects?handoff=won-deal-starts-delivry", "Did you mean won-deal-starts-delivery?"),
         ("effects?handoff=nope", "There are: client-standing-to-crm, "),
-        ("effects?action=nope", "There are: add_note, create_project, create_task."),
+        ("effects?action=xyz", "There are: add_note, create_project, create_task."),
         ("effects?engagement=eng_1", "the list of engagements"),
         ("effects?subject=dea_1", "there is no thing 'dea_1'"),
         ("effects?connection=nope", "There are: asana, hubspot"),

@@ -182,7 +182,7 @@ async def _ask(hub: Hub, plugin: Connector, connection: Row, endpoint: Endpoint)
         raise ConfigurationError(
             f"{plugin.about.name} made no webhook: {error}.",
             where=endpoint.url,
-            mend="Check that this address reaches the hub from outside, and that the hub is running.",
+            mend="Correct what the tool names, or check that this address reaches the hub from outside and that it runs.",
         ) from error
 
 

@@ -36,5 +36,5 @@ def _show_explanation(found: Explanation) -> None:
     for line in found.lines:
         out.print(f"- {line}", markup=False)
     if found.kind != "field":
-        rows = [(one.path, one.value, one.because) for one in found.values]
+        rows = [(one.path, one.text, one.because) for one in found.values]
         print_table(("Field", "Value", "Because"), rows, empty="", title="Values")

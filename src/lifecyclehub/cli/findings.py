@@ -11,14 +11,15 @@ from lifecyclehub.cli.pages import After, Limit, show_one, show_page
 from lifecyclehub.cli.shared import Who, me, writing
 from lifecyclehub.cli.showing import AsJson, clock, console, print_json
 from lifecyclehub.insight.check import mend_of
-from lifecyclehub.insight.findings import Finding, FindingKind, FindingState, finding, list_findings
+from lifecyclehub.insight.findings import Finding, FindingKind, FindingState, list_findings
+from lifecyclehub.insight.findings import finding as find
 from lifecyclehub.insight.lists import Asked
 from lifecyclehub.ports import SystemClock
 
 
 def findings(
     ctx: typer.Context,
-    named: Annotated[str | None, typer.Argument(metavar="[finding]", help="Show this one in full.")] = None,
+    finding: Annotated[str | None, typer.Argument(help="Show this one in full.")] = None,
     state: Annotated[FindingState, typer.Option(help="Only those in this state.")] = "open",
     kind: Annotated[
         FindingKind | None, typer.Option(help="Only those of this kind; `withheld`, what handoffs left alone, is listed only so.")
@@ -28,8 +29,8 @@ def findings(
     as_json: AsJson = False,
 ) -> None:
     """List what was found that a person should know, the newest first; or show one in full."""
-    if named is not None:
-        show_one(ctx, finding, named, _show, as_json=as_json)
+    if finding is not None:
+        show_one(ctx, find, finding, _show, as_json=as_json)
         return
     show_page(
         ctx,

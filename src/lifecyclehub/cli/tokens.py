@@ -13,6 +13,8 @@ from lifecyclehub.cli.showing import AsJson, print_json, print_table
 from lifecyclehub.errors import NotThere, nearest
 from lifecyclehub.ports import Ids, SystemClock, SystemRandomness
 
+_YEAR_H = 365 * 24
+
 
 def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the tokens by name; they themselves cannot be shown again."""
@@ -35,7 +37,7 @@ def make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name th
 def rotate(
     ctx: typer.Context,
     name: str,
-    overlap_h: Annotated[float, typer.Option(help="For how many hours the old one still serves.")] = 24.0,
+    overlap_h: Annotated[float, typer.Option(min=0, max=_YEAR_H, help="For how many hours the old one still serves.")] = 24.0,
 ) -> None:
     """Make a new token under the same name and show it this once; the old one serves a while longer."""
     clock, randomness = SystemClock(), SystemRandomness()

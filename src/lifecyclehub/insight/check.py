@@ -126,10 +126,11 @@ def _endpoint(status: Status, one: EndpointStatus) -> Iterator[Problem]:
         severity="look" if healthy else "wrong",
         where=f"endpoint {one.id} ({one.connector})",
         what=f"a request was refused {told(last.at)}: {last.reason}, {last.detail}",
-        mend=_MEND_REFUSAL.get(last.reason, "The sender must correct it; nothing of it was processed."),
+        mend=_CALM if healthy else _MEND_REFUSAL.get(last.reason, "The sender must correct it; nothing of it was processed."),
     )
 
 
+_CALM: Final = "Good ones came since, so nothing is to be done unless it goes on. Xero, for one, tests us with bad signatures."
 _MEND_REFUSAL: Final = {
     "bad-signature": "Compare the address above with the one in the tool, letter by letter, and the secret.",
     "no-secret": "Enter the hook's signing secret for this endpoint.",

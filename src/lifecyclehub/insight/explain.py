@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, or_, select
 
-from lifecyclehub.errors import NotThere
+from lifecyclehub.errors import NotThere, nearest
 from lifecyclehub.handoffs import Derived
 from lifecyclehub.insight.advice import delivery_advice, effect_advice, notice_advice
 from lifecyclehub.insight.clients import links_of
@@ -23,6 +23,7 @@ from lifecyclehub.insight.values import Values, ValueWhy
 from lifecyclehub.insight.view import Subject, stage_facts, standing_facts
 from lifecyclehub.insight.world import read_world
 from lifecyclehub.mapping import Undecided
+from lifecyclehub.model import THINGS
 from lifecyclehub.model.times import told
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
@@ -86,6 +87,10 @@ def explain(conn: Connection, rules: Rules, asked: str, now: datetime) -> Explan
     return others[prefix](thing)
 
 
+def _quoted(one: ValueWhy) -> str:
+    return repr(one.value) if isinstance(one.value, str) else one.text
+
+
 class _Explainer:
     """Answers one question."""
 
@@ -97,12 +102,14 @@ class _Explainer:
     def thing(self, kind: str, thing: str, field: str = "") -> Explanation:
         row = self._row(TABLES[kind], thing, kind)
         name = field.removeprefix(f"{kind}.") if field else None
+        if name is not None and name not in THINGS[kind] and not name.startswith("custom."):
+            raise NotThere(f"a {kind} has no field {field!r}.", mend=nearest(name, THINGS[kind]))
         title = row.get("title") or row.get("name") or row.get("subject") or row.get("number")
         values = Values(self._conn, self._rules, kind, row).explain(name)
         links = links_of(self._conn, (thing,)).get(thing, ())
         lines = [self._standing_line(row)] if kind == "client" and name in (None, "standing") else []
         if field:
-            lines += [f"{one.path} is {one.value!r}: {one.because}" for one in values]
+            lines += [f"{one.path} is {_quoted(one)}: {one.because}" for one in values]
             said = tuple(lines)
             return Explanation(asked=self._asked, kind="field", id=thing, title=title, lines=said, values=values, links=links)
         lines += [*self._link_lines(kind, links), *self._finding_lines({(kind, thing)}, links)]
@@ -264,7 +271,8 @@ class _Explainer:
         last = self._conn.execute(asked.order_by(table.c.id.desc()).limit(_LAST_NOTICES)).mappings()
         notices = tuple(NoticeItem(**dict(one)) for one in last)
         if not links and not notices:
-            raise NotThere(f"nothing was ever heard of {kind} {record_id} on {connection}.", mend="Change it in its tool.")
+            named = self._conn.execute(select(tables.connection.c.name).where(tables.connection.c.id == connection)).scalar()
+            raise NotThere(f"nothing was ever heard of {kind} {record_id} on {named}.", mend="Change it in its tool.")
         owner = next((link for link in links if link.thing and link.thing_kind in TABLES), None)
         if owner is not None and owner.thing_kind is not None and owner.thing is not None:
             whole = self.thing(owner.thing_kind, owner.thing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -11,7 +11,8 @@ from sqlalchemy import Connection, select
 
 from lifecyclehub.errors import MappingError
 from lifecyclehub.mapping import Mapped, Origin
-from lifecyclehub.model import FACT_TIMES
+from lifecyclehub.model import FACT_TIMES, Money
+from lifecyclehub.model.times import told
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
 from lifecyclehub.store.documents import document_from_json
@@ -43,11 +44,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueWhy:
-    """Why a field has its value. `file`, `expression`, `steps` and `raw` are the mapping's line and what it found."""
+    """Why a field has its value, and how people write that value.
+
+    `file`, `expression`, `steps` and `raw` are the mapping's line and what it found.
+    """
 
     path: str
     value: Any
     because: str
+    text: str = ""
     look: Look | None = None
     file: str | None = None
     expression: str | None = None
@@ -70,7 +75,8 @@ class Values:
         """Explain every value that there is, or one field (its name within the thing), also where it has none."""
         values = canonical(self._kind, self._row)
         names = [only] if only is not None else [name for name, value in values.items() if value is not None]
-        return tuple(self._one(f"{self._kind}.{name}", values.get(name)) for name in names)
+        found = [(self._one(f"{self._kind}.{name}", values.get(name)), _currency(name, values)) for name in names]
+        return tuple(replace(why, text=_written(why.value, currency)) for why, currency in found)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -108,9 +114,9 @@ class Values:
     def _one(self, path: str, value: Any) -> ValueWhy:
         if path in DERIVED:
             return ValueWhy(path=path, value=value, because="it is derived by lifecycle.toml, never mapped.")
-        told = [found for link, looks in self._looks if (found := self._told(path, value, link, looks)) is not None]
-        if told:
-            return max(told, key=lambda one: one[0])[1]
+        by_looks = [found for link, looks in self._looks if (found := self._told(path, value, link, looks)) is not None]
+        if by_looks:
+            return max(by_looks, key=lambda one: one[0])[1]
         return self._untold(path, value)
 
     def _told(
@@ -149,6 +155,23 @@ class Values:
         if not any(mapped and path in mapped.values for _, looks in self._looks for _, mapped, _ in looks):
             return ValueWhy(path=path, value=value, because=f"no record tells it: a new {self._kind} has this value.")
         return ValueWhy(path=path, value=value, because="an earlier look told it; the kept looks say something else.")
+
+
+def _currency(name: str, values: Mapping[str, Any]) -> str | None:
+    """Give the currency that an amount is in: the one beside it, or the whole's."""
+    whole, _, last = name.rpartition(".")
+    return values.get(f"{whole}.currency") or values.get("total.currency") if last == "amount" else None
+
+
+def _written(value: Any, currency: str | None) -> str:
+    """Write a value for people: times and amounts are kept as they are counted, not as they are read."""
+    if value is None:
+        return "empty"
+    if isinstance(value, datetime):
+        return told(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(Money(value, currency)) if currency is not None and isinstance(value, int) else str(value)
 
 
 def _with_origin(why: ValueWhy, origin: Origin) -> ValueWhy:

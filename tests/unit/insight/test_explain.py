@@ -253,3 +253,24 @@ def test_later_looks_do_not_make_an_old_time_younger(story: Story) -> None:
     (value,) = why(story, f"{deal_of(story)}:deal.title").values
     assert value.look is not None
     assert value.look.began_at == began
+
+
+def test_values_are_written_as_people_write_them(story: Story) -> None:
+    story.see("hubspot", won_deal())
+    deal = story.rows(tables.deal)[0]["id"]
+    whole: Explanation = story.ask(explain, story.rules, deal, story.clock.now())
+    written = {one.path: one.text for one in whole.values}
+    assert written["deal.value.amount"] == "12,000.00 EUR"
+    assert written["deal.status"] == "won"
+    (line,) = story.ask(explain, story.rules, f"{deal}:deal.won_at", story.clock.now()).lines
+    assert line.startswith("deal.won_at is 2026-")
+    assert "datetime" not in line
+    (line,) = story.ask(explain, story.rules, f"{deal}:deal.custom.colour", story.clock.now()).lines
+    assert line == "deal.custom.colour is empty: no linked record tells it."
+
+
+def test_a_field_that_there_is_not_is_refused_with_the_nearest(story: Story) -> None:
+    story.see("hubspot", won_deal())
+    deal = story.rows(tables.deal)[0]["id"]
+    with pytest.raises(NotThere, match=r"a deal has no field 'deal.statsu'. Did you mean status\?"):
+        story.ask(explain, story.rules, f"{deal}:deal.statsu", story.clock.now())

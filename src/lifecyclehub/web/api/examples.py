@@ -291,6 +291,7 @@ EXAMPLES: Final[dict[str, Any]] = {
                 "path": "deal.status",
                 "value": "won",
                 "because": "the record says so.",
+                "text": "won",
                 "look": _LOOK,
                 "file": "mappings/hubspot/deal.toml (default)",
                 "expression": "properties.dealstage",
