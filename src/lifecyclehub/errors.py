@@ -94,10 +94,14 @@ class TryAgain(CallFailed):
 
 
 class Spared(TryAgain):
-    """Nothing was sent: the tool failed too often just now, and calls wait for `after` seconds. That counts as no attempt."""
+    """Nothing was sent: calls wait for `after` seconds, because the tool failed too often just now, or its rate is used up.
 
-    def __init__(self, connection: str, after: float) -> None:
-        super().__init__(f"{connection} failed too often just now; calls wait for {after:.0f} s", after=after, sent=False)
+    That counts as no attempt.
+    """
+
+    def __init__(self, connection: str, after: float, reason: str = "") -> None:
+        why = reason or f"{connection} failed too often just now; calls wait for {after:.0f} s"
+        super().__init__(why, after=after, sent=False)
 
 
 class PluginFailed(HubError):

@@ -33,7 +33,7 @@ _EFFECTS: Final = {
     ("held", "undecided"): "Its condition cannot be answered: fill in what is named, in the tool, or change the condition.",
     ("ready", "retry"): "The tool could not do it yet and did nothing. It is tried again by itself.",
     ("ready", "unanswered"): "Something sent to this record before was not answered. It goes on by itself once that is over.",
-    ("ready", "spared"): "The tool failed too often just now and is spared for a while. It goes on by itself.",
+    ("ready", "spared"): "The tool failed too often just now, or its rate is used up: calls wait for a while. It goes on by itself.",
     ("parked", "refused"): f"The tool refused it and did nothing. Correct what it complains about. {_ANSWER}",
     ("parked", "gave up"): f"It was tried for three days. Find out why the tool does not answer. {_ANSWER}",
     ("parked", "several found"): "Several records could be the one. Unpark it with `is` and the right record's id.",
@@ -50,7 +50,7 @@ _NOTICE_STATES: Final = {
 }
 _NOTICES: Final = {
     ("open", "retry"): "The tool did not answer. It is asked again by itself.",
-    ("open", "spared"): "The tool failed too often just now and is spared for a while. It goes on by itself.",
+    ("open", "spared"): "The tool failed too often just now, or its rate is used up: calls wait for a while. It goes on by itself.",
     ("open", "connector hangs"): "The connector hangs. Start the hub again.",
     ("held", "connection"): "Its connection is paused. Resume it, or renew its credentials, and it goes on by itself.",
     ("processed", "found"): "Nothing to do: a sweep found it. Whether a webhook announces it too is seen in a few minutes.",

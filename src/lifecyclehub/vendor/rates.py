@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lifecyclehub.connector import Rate
-from lifecyclehub.errors import TryAgain
+from lifecyclehub.errors import Spared
 from lifecyclehub.ports import Clock
 
 _SHARED_S: Final = 3_600.0
@@ -47,7 +47,7 @@ class RateLimits:
         self._quiet_until: dict[str, float] = {}
 
     async def wait(self, connection: str, grant: str, rates: Sequence[Rate], deadline: float) -> None:
-        """Wait for this request's turn. Raises `TryAgain` (nothing sent) when that comes only after `deadline`."""
+        """Wait for this request's turn. Raises `Spared` (nothing sent) when that comes only after `deadline`."""
         now = self._clock.monotonic()
         moment = max(now, self._quiet_until.get(connection, now))
         windows = [self._window(rate, connection, grant) for rate in rates]
@@ -55,7 +55,7 @@ class RateLimits:
             moment = max(moment, window.earliest(now, self.hubs))
         if moment >= deadline and moment > now:
             reason = f"the rate of connection {connection} leaves no room for {moment - now:.1f} s"
-            raise TryAgain(reason, after=moment - now, sent=False)
+            raise Spared(connection, moment - now, reason)
         for window in windows:
             window.moments.append(moment)
         if moment > now:

@@ -366,3 +366,17 @@ async def test_what_was_refused_with_old_credentials_goes_on_with_the_new_ones(h
 
     assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
     assert {row["state"] for row in h.rows(t.connection)} == {"active"}
+
+
+async def test_waiting_for_the_turn_that_a_rate_leaves_is_no_attempt(h: Hall) -> None:
+    target = await h.hub.target("con_asana")
+    for _ in range(max(rate.limit for rate in target.rates)):  # all that this minute allows
+        await h.hub.client._rates.wait(target.connection, target.grant, target.rates, h.clock.monotonic() + 1e9)
+    project = await win(h)
+    assert (project["state"], project["reason"]) == ("ready", "spared")
+    assert (project["attempts"], project["first_failed_at"]) == (0, None)
+    assert "leaves no room" in project["detail"]
+    assert projects(h) == 0
+
+    await h.forward(61)
+    assert [row["state"] for row in h.rows(t.effect, name="project")] == ["done"]
