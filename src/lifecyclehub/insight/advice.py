@@ -33,7 +33,7 @@ _EFFECTS: Final = {
     ("held", "undecided"): "Its condition cannot be answered: fill in what is named, in the tool, or change the condition.",
     ("ready", "retry"): "The tool could not do it yet and did nothing. It is tried again by itself.",
     ("ready", "unanswered"): "Something sent to this record before was not answered. It goes on by itself once that is over.",
-    ("ready", "spared"): "The tool failed too often just now, or its rate is used up: calls wait for a while. It goes on by itself.",
+    ("ready", "spared"): "The tool failed too often just now, or its rate is used up. It goes on by itself in a while.",
     ("parked", "refused"): f"The tool refused it and did nothing. Correct what it complains about. {_ANSWER}",
     ("parked", "gave up"): f"It was tried for three days. Find out why the tool does not answer. {_ANSWER}",
     ("parked", "several found"): "Several records could be the one. Unpark it with `is` and the right record's id.",
@@ -50,9 +50,10 @@ _NOTICE_STATES: Final = {
 }
 _NOTICES: Final = {
     ("open", "retry"): "The tool did not answer. It is asked again by itself.",
-    ("open", "spared"): "The tool failed too often just now, or its rate is used up: calls wait for a while. It goes on by itself.",
+    ("open", "spared"): "The tool failed too often just now, or its rate is used up. It goes on by itself in a while.",
     ("open", "connector hangs"): "The connector hangs. Start the hub again.",
     ("held", "connection"): "Its connection is paused. Resume it, or renew its credentials, and it goes on by itself.",
+    ("processed", "seen since"): "Nothing to do: it waited for a person, and its record was taken in later.",
     ("processed", "found"): "Nothing to do: a sweep found it. Whether a webhook announces it too is seen in a few minutes.",
     ("processed", "missed"): "Nothing to do for this one: a sweep found it. No webhook announced it; see whether they come.",
     ("ignored", "unknown account"): "No connection serves this account. Connect it, then replay what came in.",
@@ -64,6 +65,7 @@ _NOTICES: Final = {
     ("ignored", "deleted"): "The record is gone.",
     ("parked", "mapping"): "A value is missing or cannot be mapped. Mend the mapping or the record, then replay it.",
     ("parked", "forbidden"): "The tool refuses us this record. Grant access to it there, then replay it.",
+    ("parked", "unsupported"): "The tool, or this account's plan, does not show such records. If it does one day, replay it.",
     ("parked", "double"): "It carries a marker of ours, but another one was made for it. Keep one of them.",
     ("parked", "several projects"): "Put the address of the right project into the ticket's project field.",
     ("parked", "gave up"): "The tool did not answer for three days. When it does, replay it.",
