@@ -6,6 +6,7 @@ Each step can be done again after a crash: a row is sealed anew only where it st
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -29,12 +30,12 @@ _CHUNK: Final = 100
 _secret = tables.secret
 
 
-def rotate_keys(settings: Settings) -> int:
+def rotate_keys(settings: Settings, opened: Callable[[str], Engine] = open_engine) -> int:
     """Put a new key first, tell the hubs, and seal every secret with it. Gives how many were. Raises ConfigurationError.
 
     With keys from the environment no new one is made: the first of them is the new one.
     """
-    engine = open_engine(settings.database)
+    engine = opened(settings.database)
     try:
         check_schema(engine)
         vault = Vault.open(settings.home, settings.env)
@@ -81,7 +82,7 @@ def seal_anew(engine: Engine, vault: Vault) -> int:
     return count
 
 
-def drop_old_keys(settings: Settings, now: datetime) -> int:
+def drop_old_keys(settings: Settings, now: datetime, opened: Callable[[str], Engine] = open_engine) -> int:
     """Drop all keys but the first, after sealing anew what the others sealed meanwhile. Raises ConfigurationError."""
     vault = Vault.open(settings.home, settings.env)
     file = settings.home / "key"
@@ -91,7 +92,7 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
         raise ConfigurationError(
             "hubs may still seal with the old key.", where=str(file), mend=f"Try again in {READ_WITHIN_S:.0f} seconds."
         )
-    engine = open_engine(settings.database)
+    engine = opened(settings.database)
     try:
         for _ in range(3):
             if not seal_anew(engine, vault):

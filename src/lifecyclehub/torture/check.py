@@ -43,6 +43,8 @@ class Checker:
                 self._history(conn),
                 self._polite(),
                 grants_held(self._world),
+                self._world.restores.held(),
+                iter(self._world.drifted),
                 self._kept(conn),
                 self._hub(conn),
                 self._converged(conn),
@@ -107,8 +109,10 @@ class Checker:
     def _tickets(self) -> Iterator[Violation]:
         comments = self._vendors["projects"].made_by_hub("projects.comment")
         answers = self._vendors["desk"].made_by_hub("desk.comment")
-        for _, ticket, named in self._persons.tickets:
-            wanted = named and not ticket.deleted
+        for deal, ticket, named in self._persons.tickets:
+            # A project that a restore made the hub forget is a stranger's, unless its deal starts it anew.
+            forgotten = self._world.restores.at is not None and self._persons.deals[deal].data["status"] != "won"
+            wanted = named and not ticket.deleted and not forgotten
             told = sum(str(one.data["text"]).startswith(f"Ticket {ticket.data['number']}") for one in comments)
             answered = sum(one.data["ticket"] == ticket.id for one in answers)
             yield from self._once(f"the comment on ticket {ticket.data['number']}", told, wanted=wanted, code="I3")
@@ -222,14 +226,15 @@ class Checker:
                     yield Violation("I7", f"{one.kind} {one.id} lives, and the hub thinks that it was deleted")
         drift = select(tables.finding).where(tables.finding.c.kind == "drift")
         for row in conn.execute(drift):
-            if not self._persons.touched_standing:
+            if not self._persons.touched_standing and self._world.restores.at is None:  # a restore forgets what we wrote
                 yield Violation("I6", f"nobody touched it: {row.detail}")
 
     def _known(self, conn: Connection, effects: dict[str, dict[str, Any]]) -> Iterator[Violation]:
         done = Counter(row["record_id"] for row in effects.values() if row["record_id"])
         for vendor in self._vendors.values():
             for one in vendor.made_by_hub():
-                if done[one.id] == 0:
+                since_backup = self._world.restores.at is not None and one.created_at <= self._world.restores.at
+                if done[one.id] == 0 and not since_backup:
                     yield Violation("I13", f"{vendor.name} {one.id} was made by the hub, and no effect knows it")
         for row in conn.execute(select(tables.finding).where(tables.finding.c.kind == "double")):
             mine = effects.get(row.subject)  # else the record itself is what was found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,12 @@ from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import open_engine
 from lifecyclehub.store.setup import upgrade
-from lifecyclehub.store.upsert import insert_all, put_all
+from lifecyclehub.store.upsert import insert_all, insert_new, put_all
 from lifecyclehub.torture.elements import TOOLS
 from lifecyclehub.torture.loop import EPOCH
 from lifecyclehub.torture.tools import LAG_S, ROTATING, SERVER_TIMEOUT_S
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import sealed_tokens
-from lifecyclehub.vault.vault import KEY_VARIABLE
 from lifecyclehub.vendor.grants import Tokens
 
 PUBLIC: Final = "https://hub.example"
@@ -69,9 +68,11 @@ class Database:
             home=home,
             database=url or _MEMORY,
             public_url=PUBLIC,
-            env={KEY_VARIABLE: Fernet.generate_key().decode(), MACHINE_VARIABLE: "torture"},
+            env={MACHINE_VARIABLE: "torture"},
         )
         home.mkdir(parents=True, exist_ok=True)
+        self._key = Fernet.generate_key().decode() + "\n"
+        self.share_key(home)
         self.engine: Engine = open_engine(self.settings.database)
         self.engine.dispose = _stays  # type: ignore[method-assign]  # a hub that stops must not take it along
         self.dialect = self.engine.dialect.name
@@ -84,13 +85,24 @@ class Database:
 
     def reset(self) -> None:
         """Bring it back to its first state."""
+        if (self.settings.home / "key").read_text("ascii") != self._key:
+            self.share_key(self.settings.home)
         if self._template is not None:
             self._template.backup(self._raw())
             return
+        self._empty()
+        self._write(self._rows)
+
+    def _empty(self) -> None:
         with self.engine.begin() as conn:
             names = ", ".join(f'"{one.name}"' for one in tables.metadata.sorted_tables)
             conn.execute(text(f"TRUNCATE {names}"))
-        self._write(self._rows)
+
+    def share_key(self, home: Path) -> None:
+        """Give a home the first key, readable by its owner only."""
+        file = home / "key"
+        file.touch(mode=0o600)
+        file.write_text(self._key, "ascii")
 
     def close(self) -> None:
         """Let go of it."""
@@ -183,11 +195,6 @@ class Database:
         """Switch handoffs on, from the scenario's first moment."""
         self._write({"handoff": [{"id": one, "state": "on", "go_live": EPOCH} for one in handoffs]})
 
-    def confirm(self, settings: Settings) -> None:
-        """Let another home write to the tools, too."""
-        row = {"fingerprint": host_fingerprint(settings), "name": settings.home.name, "who": "torture", "since": EPOCH}
-        self._write({"host": [row]})
-
     def sign_in(self, tool: str, tokens: Tokens, now: datetime) -> None:
         """Keep credentials that rotate for a tool's grant."""
         vault = Vault.open(self.settings.home, self.settings.env)
@@ -215,3 +222,32 @@ class Database:
             "polls": True,
         }
         self._write({"connection": [first | changed]})
+
+    def confirm_all(self, homes: Iterable[Settings]) -> None:
+        """Let these homes write to the tools: a backup may be older than a home."""
+        rows = [{"fingerprint": host_fingerprint(one), "name": one.home.name, "who": "torture", "since": EPOCH} for one in homes]
+        with self.engine.begin() as conn:
+            insert_new(conn, tables.host, rows)
+
+    # --- backups, and the key ---------------------------------------------------------------------------------------------
+
+    def backup(self) -> Any:
+        """Copy all there is."""
+        if self.dialect == "sqlite":
+            return self._copied()
+        with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            return {
+                one.name: [dict(row) for row in conn.execute(select(one)).mappings()] for one in tables.metadata.sorted_tables
+            }
+
+    def put_back(self, backup: Any) -> None:
+        """Put a copy in the place of what is there."""
+        if self.dialect == "sqlite":
+            backup.backup(self._raw())
+        else:
+            self._empty()
+            self._write(backup)
+
+    def opened(self, _url: str) -> Engine:
+        """Open the database as a command does."""
+        return self.engine

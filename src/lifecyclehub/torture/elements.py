@@ -9,6 +9,8 @@ from lifecyclehub.torture.tools import Character
 
 TOOLS: Final = ("crm", "projects", "desk", "books")
 CHAOS_S: Final = 500.0
+APART: Final = ("a tool is down", "a tool fails", "a tool hangs")
+RESTORE: Final = "a backup is put back"
 # How an answer to a refresh fares; each is a fault of the network by the name behind it.
 REFRESH: Final = {
     "refresh fails": "5xx, not done",
@@ -16,6 +18,10 @@ REFRESH: Final = {
     "refresh reset": "reset, done",
     "refresh slow": "slow",
 }
+
+
+# How a tool's records change their ways; each is a fault by the name before it.
+DRIFTS: Final = {"a field is gone": "field gone", "a field has another type": "other type", "a value nobody knows": "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Plan:
     """A whole scenario. `patience`: how vendors repeat webhooks; `lags`: how long each tool hides what it did.
 
     `hubs`: how many share the store. `rotates`: the tool whose refresh tokens serve once, if one does so.
+
+    `dead`: the tool that is dead all the time, if one is: nobody else may notice.
     """
 
     seed: int
@@ -68,3 +76,4 @@ class Plan:
     shuffled: bool = True
     hubs: int = 1
     rotates: str = ""
+    dead: str = ""

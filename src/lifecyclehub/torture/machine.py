@@ -42,7 +42,8 @@ class Machine:
         if number:
             self.settings = replace(self.settings, home=self.settings.home / f"machine-{number}")
             self.settings.home.mkdir(exist_ok=True)
-            world.database.confirm(self.settings)
+            world.database.share_key(self.settings.home)
+            world.database.confirm_all([self.settings])
         self.process: Process | None = None
         self.hub: Hub | None = None
         self._sleepers: dict[str, list[asyncio.Future[bool]]] = {}

@@ -67,6 +67,8 @@ class Network(httpx.AsyncBaseTransport):
         if fault is not None:
             world.fire(fault)
             fault = replace(fault, kind=REFRESH.get(fault.kind, fault.kind))
+        if name in world.hooks.hanging:
+            fault = Fault("no answer, not done", where)
         if fault is not None and fault.kind == "refused":
             await asyncio.sleep(world.moment())
             raise httpx.ConnectError("refused")
@@ -129,6 +131,8 @@ class Network(httpx.AsyncBaseTransport):
 
         def arrive() -> None:
             vendor.caller = process
+            if _sort(request) == "write":
+                world.restores.written(vendor.name)
             said = self._answer(vendor, request, fault, done_at_all=done_at_all)
             if world.point(process, f"{_place(f'{vendor.name} {_sort(request)}')} acted"):
                 return
@@ -166,6 +170,7 @@ class Network(httpx.AsyncBaseTransport):
             return self._refusal(kind, fault)
         said = vendor.handle(request.method, request.url.path, request.url.query.decode(), headers, body)
         self._world.note(vendor.name, request.method, request.url.path, said.status)
+        self._world.restores.heard(vendor.name, request.url.path, said.status)
         if kind == "5xx, done":
             return Said(502, {"error": "gateway"}, acted=said.acted)
         if kind == "garbage, done":
@@ -255,6 +260,7 @@ class Hooks:
         self.accepted_forged = 0
         self.outages: set[str] = set()
         self.down: set[str] = set()
+        self.hanging: set[str] = set()
         self.open = 0
 
     def is_down(self, vendor: str) -> bool:

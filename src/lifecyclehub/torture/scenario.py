@@ -7,18 +7,19 @@ import contextvars
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
 from sqlalchemy import text
 
 from lifecyclehub.store import leases
+from lifecyclehub.torture.apart import kept_waiting, made_by_hub
 from lifecyclehub.torture.check import Checker
 from lifecyclehub.torture.database import CLOSED, STANDING, TICKET, WON, Database
-from lifecyclehub.torture.elements import CHAOS_S, Plan
-from lifecyclehub.torture.loop import Endless, Stuck
+from lifecyclehub.torture.elements import CHAOS_S, RESTORE, Plan
+from lifecyclehub.torture.loop import EPOCH, Endless, Stuck
 from lifecyclehub.torture.persons import Persons
 from lifecyclehub.torture.strikes import STRIKES, set_right, strike
 from lifecyclehub.torture.violation import Violation
@@ -41,6 +42,7 @@ class Verdict:
     virtual_s: float
     steps: int
     lines: tuple[str, ...] = ()
+    made: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def run(
@@ -51,7 +53,26 @@ def run(
     until: float | None = None,
     meddle: Callable[[Scenario], None] = lambda _: None,
 ) -> Verdict:
-    """Run one scenario on a database that is brought back to its first state. `meddle` may spoil a world that is at rest."""
+    """Run one scenario on a database that is brought back to its first state. `meddle` may spoil a world that is at rest.
+
+    One with a dead tool is played without it too: both must come to the same, nearly as soon.
+    """
+    verdict = _run(plan, database, keep_trace=keep_trace, until=until, meddle=meddle)
+    if not plan.dead or not plan.faults or verdict.violations:
+        return verdict
+    alive = _run(replace(plan, faults=()), database, keep_trace=False, until=until, meddle=meddle)
+    noticed = tuple(kept_waiting(plan.dead, plan.acts, alive.made, verdict.made, CHAOS_S - 20.0))
+    return replace(verdict, violations=(*alive.violations, *noticed), steps=verdict.steps + alive.steps)
+
+
+def _run(
+    plan: Plan,
+    database: Database,
+    *,
+    keep_trace: bool,
+    until: float | None,
+    meddle: Callable[[Scenario], None],
+) -> Verdict:
     database.reset()
     database.switch((WON, CLOSED, TICKET, *((STANDING,) if plan.standing else ())))
     world = World(plan, database, keep_trace=keep_trace)
@@ -93,6 +114,7 @@ def run(
         virtual_s=world.loop.time(),
         steps=world.loop.steps,
         lines=tuple(world.lines or ()),
+        made=made_by_hub(world.vendors, EPOCH.timestamp()),
     )
 
 
@@ -111,6 +133,9 @@ class Scenario:
             machine.boot()
         for act in world.plan.acts:
             world.outside(act.at, lambda act=act: self.persons.do(act))  # type: ignore[misc]
+        for fault in [one for one in world.left if one.kind == RESTORE]:
+            world.left.remove(fault)
+            world.restores.prepare(fault)
         for fault in [one for one in world.left if one.kind in STRIKES]:
             world.left.remove(fault)
             world.outside(fault.nth, lambda fault=fault: strike(world, fault))  # type: ignore[misc]
@@ -140,9 +165,11 @@ class Scenario:
         world.note("heal")
         world.hooks.outages.clear()
         world.hooks.down.clear()
+        world.hooks.hanging.clear()
         set_right(world)
         for vendor in world.vendors.values():
             vendor.access = True
+            vendor.mend()
         for machine in world.machines:
             machine.wake()
         await asyncio.sleep(180)  # whoever was killed is back by then

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from lifecyclehub.torture.elements import CHAOS_S, Fault
+from lifecyclehub.torture.drift import drift
+from lifecyclehub.torture.elements import CHAOS_S, DRIFTS, Fault
+from lifecyclehub.torture.keeping import change_key
 from lifecyclehub.torture.world import World
 
 Strike = Callable[[World, Fault], None]
@@ -57,6 +59,10 @@ def _for_a_while(world: World, broken: set[str], fault: Fault) -> None:
     world.outside(fault.seconds, lambda: broken.discard(fault.where))
 
 
+def _hangs(world: World, fault: Fault) -> None:
+    _for_a_while(world, world.hooks.hanging, fault)
+
+
 def _access_lost(world: World, fault: Fault) -> None:
     world.vendors[fault.where].access = False
 
@@ -79,6 +85,11 @@ STRIKES: Final[dict[str, Strike]] = {
     "down": _down,
     "access lost": _access_lost,
     "access ends": _access_ends,
+    "a tool is down": _down,
+    "a tool fails": _outage,
+    "a tool hangs": _hangs,
+    "the key is changed": change_key,
+    **dict.fromkeys(DRIFTS, drift),
 }
 
 

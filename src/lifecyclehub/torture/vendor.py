@@ -17,6 +17,7 @@ from lifecyclehub.torture.said import Refuse, Said
 from lifecyclehub.torture.tools import KEY_HEADER, KEY_S, TOKEN_PATH, Character
 
 if TYPE_CHECKING:
+    from lifecyclehub.torture.drift import Drift
     from lifecyclehub.torture.grants import Rotating
     from lifecyclehub.torture.loop import Process
 
@@ -64,6 +65,8 @@ class Vendor:
         self.lag_s = 0.0
         self.access = True
         self.rotating: Rotating | None = None
+        self.drift: Drift | None = None
+        self.mend: Callable[[], None] = lambda: None
         self.caller: Process | None = None  # whose request is just being answered
         self.duplicates_refused = 0
         self.keys_misused = 0
@@ -197,7 +200,7 @@ class Vendor:
             "id": record.id,
             "version": record.version,
             "changed_at": changed_at.isoformat(),
-            "data": dict(record.data),
+            "data": dict(record.data) if self.drift is None else self.drift.bend(record.kind, record.id, dict(record.data)),
             "url": self.url(record),
             "ref": record.ref if self.character.once != "never" else None,
             "merged_into": record.merged_into,

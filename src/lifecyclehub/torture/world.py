@@ -15,6 +15,7 @@ from lifecyclehub.torture.database import Database
 from lifecyclehub.torture.due import MOST_EFFECTS, standing
 from lifecyclehub.torture.elements import TOOLS, Fault, Plan
 from lifecyclehub.torture.grants import KEPT_LATE_S, Rotating
+from lifecyclehub.torture.keeping import Restores
 from lifecyclehub.torture.loop import EPOCH, Process, VirtualClock, VirtualLoop
 from lifecyclehub.torture.machine import BY_STORE, Machine
 from lifecyclehub.torture.network import Hook, Hooks, Network
@@ -23,6 +24,7 @@ from lifecyclehub.torture.vendor import Vendor
 
 if TYPE_CHECKING:
     from lifecyclehub.hub import Hub
+    from lifecyclehub.torture.violation import Violation
 
 
 class World:
@@ -48,6 +50,8 @@ class World:
         self.commits = 0
         self._due: tuple[int, datetime | None] = (-1, None)
         self.graves: list[Any] = []  # what dead processes leave: swept away only after the scenario
+        self.restores = Restores(self)
+        self.drifted: list[Violation] = []
         self.machines = [Machine(self, number) for number in range(plan.hubs)]
         self._doors = Random(f"doors {plan.seed}")
         self._rung: Counter[str] = Counter()
@@ -224,6 +228,8 @@ class World:
         rotating = self.vendors[self.plan.rotates].rotating if self.plan.rotates else None
         if rotating is not None and "_replacing" in names:
             rotating.kept.add(self.database.kept_refresh_token(self.plan.rotates))
+        if "has_looked_back" in names:
+            self.restores.looked_back()
         if names != ["beat"]:
             self.commits += 1
             self.stir(*BY_STORE)

@@ -7,14 +7,17 @@ from dataclasses import replace
 from random import Random
 from typing import Final
 
-from lifecyclehub.torture.elements import CHAOS_S, REFRESH, TOOLS, Crash, Fault, Plan
+from lifecyclehub.torture.apart import MAY_DIE
+from lifecyclehub.torture.elements import APART, CHAOS_S, DRIFTS, REFRESH, RESTORE, TOOLS, Crash, Fault, Plan
 
 # What goes wrong where two hubs share a store: one sleeps for longer than its lease or dies for longer than that; both are
 # told the same; one sleeps at a certain point.
 HUBS: Final = ("hub stalls", "hub dies", "both doors", "stalls there")
 # What goes wrong with a grant whose refresh tokens serve once.
 GRANTS: Final = (*REFRESH, "access ends")
-FURTHER: Final = (*HUBS, *GRANTS)
+# What an admin does to the whole store; and tools that change their ways.
+KEEPING: Final = (RESTORE, "the key is changed")
+FURTHER: Final = (*HUBS, *GRANTS, *KEEPING, *DRIFTS, *APART)
 FURTHER_POINTS: Final = tuple(
     f"{place} {when}"
     for place, moments in (("refresh", ("leaves", "acted", "answered")), ("_replacing", ("before", "inside", "after")))
@@ -38,7 +41,10 @@ _LEASE_OVER_S: Final = (40.0, 70.0, 150.0)
 
 def further(plan: Plan) -> Plan:
     """Give the plan with what further worlds add to it."""
-    for world in (_two_hubs, _rotating_grant):
+    apart = _apart(plan)
+    if apart is not None:
+        return apart
+    for world in (_two_hubs, _rotating_grant, _restored, _new_key, _drift):
         plan = world(plan)
     return plan
 
@@ -103,3 +109,43 @@ def _rotating_grant(plan: Plan) -> Plan:
         Crash(dice.choice(FURTHER_POINTS), dice.randint(1, 4), dice.choice((0.2, 2.0, 30.0))) for _ in range(dice.randint(0, 3))
     ]
     return replace(_with(plan, faults), rotates=tool, crashes=(*plan.crashes, *crashes))
+
+
+def _restored(plan: Plan) -> Plan:
+    """A backup is put back that is some time old."""
+    dice = Random(f"restore {plan.seed}")
+    if dice.random() >= 0.06:
+        return plan
+    return _with(plan, [Fault(RESTORE, "", dice.uniform(60, CHAOS_S - 50), dice.choice((10.0, 40.0, 200.0)))])
+
+
+def _new_key(plan: Plan) -> Plan:
+    """The key is changed while the hub works. Of one that sleeps through it, or has another home, more is asked of an admin."""
+    dice = Random(f"key {plan.seed}")
+    sleeps = any("stall" in one.kind for one in plan.faults)
+    if dice.random() >= 0.08 or plan.hubs > 1 or sleeps:
+        return plan
+    return _with(plan, [Fault("the key is changed", "", dice.uniform(5, CHAOS_S - 150), dice.choice((0.0, 15.0)))])
+
+
+def _drift(plan: Plan) -> Plan:
+    """A tool changes its ways for a while."""
+    dice = Random(f"drift {plan.seed}")
+    if dice.random() >= 0.1:
+        return plan
+    kinds = dice.sample(tuple(DRIFTS), dice.randint(1, 2))
+    tools = ("crm", "projects", "desk")
+    return _with(
+        plan, [Fault(kind, dice.choice(tools), dice.uniform(1, 300), dice.choice((20.0, 100.0, 250.0))) for kind in kinds]
+    )
+
+
+def _apart(plan: Plan) -> Plan | None:
+    """One tool is dead from the beginning to the end of the chaos, and else nothing goes wrong: it stands in no other's way."""
+    dice = Random(f"apart {plan.seed}")
+    if dice.random() >= 0.06:
+        return None
+    dead = dice.choice(MAY_DIE)
+    acts = tuple(act for act in plan.acts if act.what in ("inquire", "win", "ticket", "close"))
+    fault = Fault(dice.choice(APART), dead, 0.2, CHAOS_S)
+    return replace(plan, acts=acts, faults=(fault,), crashes=(), dead=dead)
