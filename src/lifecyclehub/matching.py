@@ -60,6 +60,12 @@ def _plain(value: Any) -> str | None:
 _NORMAL: Final = {"email": email_key, "domain": domain_key, "tax_id": _plain}
 
 
+_IDENTIFYING: Final = {
+    thing: [(f"{thing}.{name}", field.identity) for name, field in fields.items() if field.identity]
+    for thing, fields in THINGS.items()
+}
+
+
 def identity_keys(thing: str, values: Mapping[str, Any]) -> tuple[IdentityKey, ...]:
     """Give the keys of a thing by which it is recognised, the surest first, from its canonical values by path.
 
@@ -67,13 +73,13 @@ def identity_keys(thing: str, values: Mapping[str, Any]) -> tuple[IdentityKey, .
     """
     keys: dict[IdentityKey, None] = {}
     domains: dict[IdentityKey, None] = {}
-    for name, field in THINGS[thing].items():
-        value = values.get(f"{thing}.{name}")
-        key = _NORMAL[field.identity](value) if field.identity else None
-        if key is None or field.identity is None:
+    for path, identity in _IDENTIFYING[thing]:
+        value = values.get(path)
+        key = _NORMAL[identity](value)
+        if key is None:
             continue
-        (domains if field.identity == "domain" else keys)[field.identity, key] = None
-        if field.identity == "email" and (company := domain_key(value)):
+        (domains if identity == "domain" else keys)[identity, key] = None
+        if identity == "email" and (company := domain_key(value)):
             domains["domain", company] = None
     return (*keys, *domains)
 

@@ -90,6 +90,7 @@ class Batch:
         for kind, linked in by((row for row in self.links.values() if row["thing_kind"]), "thing_kind").items():
             self.load(kind, (row["thing"] for row in linked))
         self.new: dict[str, list[Row]] = {}
+        self._new: set[tuple[str, str]] = set()
         self._changed: set[tuple[str, str]] = set()
         self._links: set[RecordKey] = set()
         self._mirrors: dict[tuple[str, str, str, str], Row] = {}
@@ -135,6 +136,7 @@ class Batch:
             row |= {"version": 1, "created_at": self.now}
         self.things[what, row["id"]] = row
         self.new.setdefault(what, []).append(row)
+        self._new.add((what, row["id"]))
         return row
 
     def change(self, kind: str, row: Row) -> None:
@@ -142,7 +144,7 @@ class Batch:
         for column, default in _NEVER_NULL.get(kind, {}).items():
             if row[column] is None:
                 row[column] = default
-        if not any(row is new for new in self.new.get(kind, ())):
+        if (kind, row["id"]) not in self._new:
             self._changed.add((kind, row["id"]))
 
     def rename(self, column: str, other: str, stays: str) -> None:

@@ -293,12 +293,20 @@ class _Maker:
 
     def _projection(self, node: Node) -> Run:
         (base, body), steps = self._children(node), size(node["children"][1])
+        name = node["children"][1]["value"] if node["children"][1]["type"] == "field" else None
 
         def each(value: Any, budget: Budget) -> Any:
             found = base(value, budget)
             return _projected(found, body, steps, budget) if isinstance(found, list) else None
 
-        return each
+        def each_field(value: Any, budget: Budget) -> Any:
+            found = base(value, budget)
+            if not isinstance(found, list):
+                return None
+            budget.spend(len(found) * steps)
+            return [made for one in found if hasattr(one, "get") and (made := one.get(name)) is not None]
+
+        return each if name is None else each_field
 
     def _value_projection(self, node: Node) -> Run:
         (base, body), steps = self._children(node), size(node["children"][1])

@@ -77,8 +77,10 @@ _KEPT_AS_TEXT: dict[str, Callable[[Any], Any]] = {"instant": _as_instant, "date"
 
 
 @cache
-def _columns(kind: str) -> tuple[tuple[str, str, Callable[[Any], Any] | None], ...]:
-    return tuple((name, column, _reader(kind, name)) for name, column in COLUMNS[kind].items())
+def _columns(kind: str) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, Callable[[Any], Any]], ...]]:
+    """Give the columns of fields, and those fields whose values are kept as text."""
+    read = tuple((name, reader) for name in COLUMNS[kind] if (reader := _reader(kind, name)) is not None)
+    return tuple(COLUMNS[kind].items()), read
 
 
 @lru_cache(maxsize=4096)
@@ -95,13 +97,14 @@ def _steps(name: str) -> tuple[tuple[str, ...], str]:
 
 def canonical(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Give a row's canonical values by name within the thing, typed as the model says."""
-    values: dict[str, Any] = {}
-    for name, column, read in _columns(kind):
-        if column in row:
-            values[name] = row[column] if read is None else read(row[column])
+    columns, kept_as_text = _columns(kind)
+    values = {name: row[column] for name, column in columns if column in row}
+    for name, read in kept_as_text:
+        if name in values:
+            values[name] = read(values[name])
     for name, value in (row.get("fields") or {}).items():
-        read = _reader(kind, name)
-        values[name] = value if read is None else read(value)
+        reader = _reader(kind, name)
+        values[name] = value if reader is None else reader(value)
     return values
 
 
@@ -109,8 +112,11 @@ def nested(kind: str, row: Mapping[str, Any], url: str | None = None) -> dict[st
     """Give a thing as conditions and mappings see it: nested by the dots of its field names, with `id` and `url`."""
     shape: dict[str, Any] = {"id": row["id"], "url": url}
     for name, value in canonical(kind, row).items():
-        here = shape
+        if "." not in name:
+            shape[name] = value
+            continue
         path, last = _steps(name)
+        here = shape
         for step in path:
             below = here.setdefault(step, {})
             here = below if isinstance(below, dict) else {}
