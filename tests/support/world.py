@@ -82,7 +82,9 @@ async def world(
         apply_files(home)
     engine = open_engine(home.database)
     watch_moves(engine)
-    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+    # A tool closes what was idle for five seconds, which under load may be just when something is sent.
+    anew = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=20, trust_env=False, limits=anew) as http:
         w = World(home, clock, tools, engine, http, f"http://127.0.0.1:{port}")
         _connect(w, set(polls), on, settings or {})
         server = await _serve(w, listener)
