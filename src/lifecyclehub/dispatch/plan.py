@@ -235,9 +235,10 @@ class Planner:
         action = self._rules.action(ready.connector, ready.action)
         target = self._target(row, ready, action)
         self._unassigned(row, ready)
-        if row["state"] != "ready" or row["target"] != target:
+        elsewhere = row["target"] != target  # such as a company that was merged into another one while this waited
+        if row["state"] != "ready" or elsewhere:
             row["target"] = target
-            self._move(row, Left("ready"))
+            self._move(row, Left("ready"), also=elsewhere)
         return ready if ready.target == target else _with_target(ready, target)
 
     def _brake(self, row: Row, left: Left) -> None:
@@ -290,8 +291,9 @@ class Planner:
         of_client = kind is not None and kind.fills == "client" and row["client"] is not None
         return f"{ready.connection}/{action.creates}/of {row['client']}" if of_client else None
 
-    def _move(self, row: Row, left: Left) -> None:
-        if (row["state"], row["reason"], row["detail"]) == (left.state, left.reason, left.detail):
+    def _move(self, row: Row, left: Left, *, also: bool = False) -> None:
+        """Note where an effect goes; `also`: though it stays there, as something else of it has changed."""
+        if not also and (row["state"], row["reason"], row["detail"]) == (left.state, left.reason, left.detail):
             return
         before = self._moved.get(row["id"])
         if before is not None and not allowed(before[1].state, left.state):  # two moves, such as wanted again and held
