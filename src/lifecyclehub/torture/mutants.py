@@ -94,7 +94,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "from lifecyclehub.messages import Absent\n        return Absent()",
     ),
     "does not wait for the vendor's lag": Mutant(
-        "P2", "dispatch.lookup:Lookup._until_visible", "return timeout + lag - ", "return -1e9 - "
+        "P2", "dispatch.lookup:Lookup._until_visible", "return server_timeout_s(target) + lag - ", "return -1e9 - "
     ),
     "forgets that a key ends": Mutant(
         "P2", "dispatch.lookup:Lookup._key_serves", "if not 0 <= age <", "if age is None and not 0 <= age <"
@@ -131,9 +131,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "does not wait as asked": Mutant(
         "P7", "dispatch.receipt:WriteReceipts._again", "now, after, self._randomness", "now, 0.0, self._randomness"
     ),
-    "tells the secret": Mutant(
-        "P9", "vendor.exchange:Exchange.run", 'f"{host}: {type(error).__name__}"', 'f"{host}: {request.headers}"'
-    ),
+    "tells the secret": Mutant("P9", "vendor.exchange:Exchange.run", "_said(host, error)", 'f"{host}: {request.headers}"'),
     "takes its own change for a stranger's": Mutant(
         "P3",
         "intake.news:genuine",
