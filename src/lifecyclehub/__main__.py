@@ -9,11 +9,12 @@ import sys
 def main() -> int:
     """Run what the arguments say. Gives the exit code."""
     # What is imported stays; to look for garbage among it again and again took a twentieth of a short command.
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(700, 10, 10)
     arguments = sys.argv[1:]
     if _first_word(arguments) == "serve" and not {"--help", "-h"} & set(arguments):
-        # httpx loads its own command line, and Rich with it, wherever Rich is installed; the server needs neither.
-        sys.modules["httpx._main"] = None  # type: ignore[assignment]
+        # httpx loads its own command line, and Rich with it, wherever Rich is installed; FastAPI loads Pydantic's first version,
+        # if it is there, only to refuse its models. The server needs none of them.
+        sys.modules["httpx._main"] = sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
         from lifecyclehub.cli.serve import main as serve
 
         return serve([one for one in arguments if one != "serve"])

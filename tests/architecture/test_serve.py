@@ -12,7 +12,16 @@ import pytest
 
 from tests.architecture.source import SOURCE
 
-NOT_NEEDED = ("typer", "rich", "alembic.command", "alembic.config", "lifecyclehub.sandbox", "lifecyclehub.testing")
+NOT_NEEDED = (
+    "typer",
+    "rich",
+    "alembic.command",
+    "alembic.config",
+    "pydantic.v1.main",
+    "sqlalchemy.dialects.postgresql",  # the home of this test has the embedded store
+    "lifecyclehub.sandbox",
+    "lifecyclehub.testing",
+)
 QUIET_S = 2.0
 
 
