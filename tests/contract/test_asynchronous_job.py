@@ -44,29 +44,19 @@ from lifecyclehub.messages import (
     marker_in,
 )
 from tests.support.contract_world import ContractWorld, Making, ThrowAway, Vendor, contract_world, said
+from tests.support.workbench import WON_DEAL_STARTS_PROJECT
 
 pytestmark = pytest.mark.anyio
 
 JOB_S = 40
-HANDOFF = """
-format = 1
-[[handoff]]
-id = "won-deal-starts-project"
-per = "deal"
-when = "deal.status == 'won'"
-at = "deal.won_at"
-  [[handoff.effects]]
-  name = "project"
-  do = "project.create_project"
-    [handoff.effects.with]
-    name = { from = "deal.title", required = true }
+HANDOFF = f"""{WON_DEAL_STARTS_PROJECT}
   [[handoff.effects]]
   name = "rename"
   do = "project.rename_project"
   needs = ["project"]
     [handoff.effects.with]
-    project = { from = "made.project.record", required = true }
-    name = { from = "deal.title", required = true }
+    project = {{ from = "made.project.record", required = true }}
+    name = {{ from = "deal.title", required = true }}
 """
 
 

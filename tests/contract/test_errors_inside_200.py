@@ -43,23 +43,10 @@ from lifecyclehub.messages import (
 )
 from lifecyclehub.store.things import Row
 from tests.support.contract_world import ContractWorld, ThrowAway, Vendor, contract_world, said
+from tests.support.workbench import WON_DEAL_IS_NOTED
 
 pytestmark = pytest.mark.anyio
 
-HANDOFF = """
-format = 1
-[[handoff]]
-id = "won-deal-is-noted"
-per = "deal"
-when = "deal.status == 'won'"
-at = "deal.won_at"
-  [[handoff.effects]]
-  name = "note"
-  do = "crm.add_note"
-    [handoff.effects.with]
-    deal = { from = "links.deal", required = true }
-    text = { from = "concat('Won: ', deal.title)", required = true }
-"""
 PAGE = "<!doctype html><title>Sign in</title>"
 
 
@@ -222,7 +209,7 @@ async def ring(world: ContractWorld, url: str, case: str = "7") -> None:
 
 
 async def test_a_wish_to_wait_inside_200_is_obeyed_and_the_note_is_written_once(tmp_path: Path, database_url: str) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF, database_url=database_url) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED, database_url=database_url) as world:
         vendor, url, _ = await set_up(world)
         vendor.says = {
             "case.show": [{"error": "slow_down", "wait": 40}],
@@ -242,7 +229,7 @@ async def test_a_wish_to_wait_inside_200_is_obeyed_and_the_note_is_written_once(
 
 
 async def test_a_refusal_inside_200_parks_the_note_with_the_tools_own_word(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor, url, _ = await set_up(world)
         vendor.says["case.write"] = [{"error": "case_is_locked"}]
         await ring(world, url)
@@ -255,7 +242,7 @@ async def test_a_refusal_inside_200_parks_the_note_with_the_tools_own_word(tmp_p
 
 @pytest.mark.parametrize("answer", ["a page with 200", "no answer"])
 async def test_what_says_nothing_about_the_act_goes_to_a_person_and_is_never_repeated(tmp_path: Path, answer: str) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor, url, _ = await set_up(world)
         if answer == "no answer":
             vendor.losing = 1
@@ -272,7 +259,7 @@ async def test_what_says_nothing_about_the_act_goes_to_a_person_and_is_never_rep
 
 
 async def test_a_page_with_200_is_not_taken_for_a_record(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor, url, _ = await set_up(world)
         vendor.says["case.show"] = [PAGE]
         await ring(world, url)
@@ -283,7 +270,7 @@ async def test_a_page_with_200_is_not_taken_for_a_record(tmp_path: Path) -> None
 
 
 async def test_gone_and_forbidden_inside_200_are_told_apart(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor, url, _ = await set_up(world)
         await ring(world, url, "8")
         vendor.says["case.show"] = [{"error": "no_access"}]
@@ -292,7 +279,7 @@ async def test_gone_and_forbidden_inside_200_are_told_apart(tmp_path: Path) -> N
 
 
 async def test_an_expired_session_inside_200_pauses_the_connection_while_fetching(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor, url, connection = await set_up(world)
         vendor.says["case.show"] = [{"error": "session_expired"}]
         await ring(world, url)
@@ -302,7 +289,7 @@ async def test_an_expired_session_inside_200_pauses_the_connection_while_fetchin
 
 
 async def test_an_expired_session_inside_200_pauses_the_connection_while_acting(tmp_path: Path, database_url: str) -> None:
-    async with contract_world(tmp_path, Parrot(), handoffs=HANDOFF, database_url=database_url) as world:
+    async with contract_world(tmp_path, Parrot(), handoffs=WON_DEAL_IS_NOTED, database_url=database_url) as world:
         vendor, url, connection = await set_up(world)
         vendor.says["case.write"] = [{"error": "session_expired"}]
         await ring(world, url)

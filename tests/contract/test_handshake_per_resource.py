@@ -40,23 +40,9 @@ from lifecyclehub.messages import (
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
 from tests.support.contract_world import PUBLIC, ContractWorld, Making, ThrowAway, Vendor, contract_world, said
+from tests.support.workbench import WON_DEAL_IS_NOTED
 
 pytestmark = pytest.mark.anyio
-
-HANDOFF = """
-format = 1
-[[handoff]]
-id = "won-deal-is-noted"
-per = "deal"
-when = "deal.status == 'won'"
-at = "deal.won_at"
-  [[handoff.effects]]
-  name = "note"
-  do = "crm.add_note"
-    [handoff.effects.with]
-    deal = { from = "links.deal", required = true }
-    text = { from = "concat('Won: ', deal.title)", required = true }
-"""
 
 
 class PinNote(Making[AddNote]):
@@ -192,7 +178,7 @@ def won(world: ContractWorld, title: str) -> dict[str, Any]:
 
 
 async def test_the_secret_of_the_handshake_counts_once_the_reply_confirms_it_and_news_acts_once(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Corkboard(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Corkboard(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor = CorkboardVendor(world)
         url = await listening(world, await on_board(world, "sales"), "secret-of-sales")
         await world.switch_on("won-deal-is-noted")
@@ -206,7 +192,7 @@ async def test_the_secret_of_the_handshake_counts_once_the_reply_confirms_it_and
 
 
 async def test_a_note_whose_answer_was_lost_is_found_by_its_marker_also_after_a_kill(tmp_path: Path, database_url: str) -> None:
-    async with contract_world(tmp_path, Corkboard(), handoffs=HANDOFF, database_url=database_url) as world:
+    async with contract_world(tmp_path, Corkboard(), handoffs=WON_DEAL_IS_NOTED, database_url=database_url) as world:
         vendor = CorkboardVendor(world)
         url = await listening(world, await on_board(world, "sales"), "secret-of-sales")
         await world.switch_on("won-deal-is-noted")
@@ -224,7 +210,7 @@ async def test_a_note_whose_answer_was_lost_is_found_by_its_marker_also_after_a_
 
 
 async def test_a_note_that_was_never_pinned_is_sent_again_only_after_absence_is_proven(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Corkboard(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Corkboard(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor = CorkboardVendor(world)
         url = await listening(world, await on_board(world, "sales"), "secret-of-sales")
         await world.switch_on("won-deal-is-noted")
@@ -257,7 +243,7 @@ async def second_endpoint(world: ContractWorld, connection: Row, secret: str) ->
 
 
 async def test_each_resource_has_its_own_address_and_secret(tmp_path: Path) -> None:
-    async with contract_world(tmp_path, Corkboard(), handoffs=HANDOFF) as world:
+    async with contract_world(tmp_path, Corkboard(), handoffs=WON_DEAL_IS_NOTED) as world:
         vendor = CorkboardVendor(world)
         sales = await on_board(world, "sales")
         first = await listening(world, sales, "secret-of-sales")

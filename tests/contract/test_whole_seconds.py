@@ -38,7 +38,7 @@ from lifecyclehub.messages import (
     Sighting,
 )
 from tests.support.contract_world import ContractWorld, Making, ThrowAway, Vendor, contract_world, said
-from tests.support.workbench import WON_DEAL_STARTS_PROJECT
+from tests.support.workbench import MAKES_PROJECTS, WON_DEAL_STARTS_PROJECT, tells_deals
 
 pytestmark = pytest.mark.anyio
 
@@ -81,23 +81,8 @@ class Sundial(ThrowAway):
         actions=(OpenFolder(),),
     )
     mappings: ClassVar = {
-        "lead.toml": """
-            format = 1
-            record = "sundial.lead"
-            [fields]
-            "deal.title"  = { from = "name", required = true }
-            "deal.status" = { from = "status", lookup = "status", required = true }
-            "deal.won_at" = { from = "won_at", convert = "epoch_s" }
-            [lookup.status]
-            new = "open"
-            won = "won"
-        """,
-        "create_project.toml": """
-            format = 1
-            action = "create_project"
-            [body]
-            "title" = { from = "name", required = true }
-        """,
+        "lead.toml": tells_deals("sundial.lead"),
+        "create_project.toml": MAKES_PROJECTS,
     }
 
     async def fetch(self, call: Call, ref: Ref) -> Document:

@@ -30,7 +30,7 @@ from lifecyclehub.admin.setup import init_home
 from lifecyclehub.ports import SystemClock
 from lifecyclehub.sandbox.checker import Case, check, read_histories, writes
 from lifecyclehub.sandbox.installation import connect
-from lifecyclehub.sandbox.kills import FAULTS, _domain, _own_port
+from lifecyclehub.sandbox.people import behave, domain_of, inquire, misbehave, own_port, write_to_the_desk
 from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, stopped_in_order
 from lifecyclehub.sandbox.story import checklist, quiet
 from lifecyclehub.sandbox.watch import Watch
@@ -84,8 +84,7 @@ class Storm:
             if time.monotonic() > end + QUIET_S:
                 raise DidNotHappen("people did not come to an end of their work")
         people.join()
-        for name in FAULTS:
-            self.tools.misbehave(name, faults=[], hooks={}, lag_s=0)
+        behave(self.tools)
         for hub in self.hubs:
             if not hub.running:
                 hub.start()
@@ -155,9 +154,7 @@ class Storm:
         try:
             for number in range(self.clients):
                 if number == self.clients // 3:
-                    for name, faults in FAULTS.items():
-                        hooks = {"copies": 2, "reverse": True, "lag_s": 0.1}
-                        self.tools.misbehave(name, faults=faults, hooks=hooks, lag_s=0.7)
+                    misbehave(self.tools, random.Random(self.clients))  # not of the storm's own, which another thread draws from
                 self._client(number)
             while not over.is_set():
                 self.tools.resend()
@@ -167,34 +164,12 @@ class Storm:
             self.faults.append(f"people could not work: {type(error).__name__}: {error}")
 
     def _client(self, number: int) -> None:
-        client, total = f"Client {number:03d}", Decimal(1000 + 7 * number) + Decimal("0.25")
-        deal = self.tools.act(
-            "hubspot",
-            "inquire",
-            company=client,
-            domain=_domain(client),
-            contact_name="Ada Quill",
-            contact_email=f"ada@{_domain(client)}",
-            title=f"Website {number}",
-            amount=str(total),
-            owner_email="ines@northwind-atelier.example",
-        )["deal"]
-        self.tools.act("hubspot", "win_deal", deal=deal)
-        case = Case(deal=deal, client=client, title=f"Website {number}", total=total)
+        total = Decimal(1000 + 7 * number) + Decimal("0.25")
+        case = inquire(self.tools, f"Client {number:03d}", f"Website {number}", total)
+        self.tools.act("hubspot", "win_deal", deal=case.deal)
         if number % 3 == 0:
-            case = replace(case, tickets=(self._ticket(client),))
+            case = replace(case, tickets=(write_to_the_desk(self.tools, domain_of(case.client), "A question"),))
         self.cases.append(case)
-
-    def _ticket(self, client: str) -> str:
-        opened = self.tools.act(
-            "zendesk",
-            "open_ticket",
-            subject="A question",
-            text="What do you need from us?",
-            requester_name="Ada Quill",
-            requester_email=f"ada@{_domain(client)}",
-        )
-        return str(opened["ticket"])
 
     def _close(self) -> None:
         addresses = {one["name"]: one["gid"] for one in self.tools.act("asana", "list")["projects"]}
@@ -237,7 +212,7 @@ class Storm:
 
 def _home(folder: Path, database: str | None) -> Path:
     folder.mkdir(parents=True)
-    write_settings(folder, {"port": _own_port()} | ({"database": database} if database else {}))
+    write_settings(folder, {"port": own_port()} | ({"database": database} if database else {}))
     init_home(read_settings(folder))
     return folder
 
@@ -264,7 +239,7 @@ def _two(folder: Path) -> Iterator[tuple[list[HubProcess], Tools, Callable[[], N
             connect(home, tools, hub, {"rates": "off"})
             shutil.copytree(home, other.home, ignore=shutil.ignore_patterns("hub.lock"))
             text = (other.home / "hub.toml").read_text("utf-8").splitlines()
-            lines = [line if not line.startswith("port") else f"port = {_own_port()}" for line in text]
+            lines = [line if not line.startswith("port") else f"port = {own_port()}" for line in text]
             (other.home / "hub.toml").write_text("\n".join(lines) + "\n", "utf-8")
             settings = read_settings(other.home)
             engine = open_engine(settings.database)

@@ -37,6 +37,7 @@ from lifecyclehub.errors import Forbidden, RecordGone, TryAgain
 from lifecyclehub.jsonio import loads
 from lifecyclehub.messages import Delivery, Document, Done, Json, Key, Notice, Outcome, Ref, Reply, Request
 from tests.support.contract_world import ContractWorld, ThrowAway, Vendor, said
+from tests.support.workbench import MAKES_PROJECTS, tells_deals
 
 CARD, BOX = "drawer.card", "drawer.box"
 PAGE = 2
@@ -89,29 +90,14 @@ class Drawer(ThrowAway):
         account_header="x-account",
     )
     mappings: ClassVar = {
-        "card.toml": """
-            format = 1
-            record = "drawer.card"
-            [fields]
-            "deal.title"  = { from = "name", required = true }
-            "deal.status" = { from = "status", lookup = "status", required = true }
-            "deal.won_at" = { from = "won_at", convert = "epoch_s" }
-            [lookup.status]
-            new = "open"
-            won = "won"
-        """,
+        "card.toml": tells_deals("drawer.card"),
         "box.toml": """
             format = 1
             record = "drawer.box"
             [fields]
             "project.title" = { from = "name" }
         """,
-        "create_project.toml": """
-            format = 1
-            action = "create_project"
-            [body]
-            "title" = { from = "name", required = true }
-        """,
+        "create_project.toml": MAKES_PROJECTS,
     }
 
     def read(self, delivery: Delivery) -> Iterable[Notice]:

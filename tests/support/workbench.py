@@ -39,6 +39,43 @@ at = "deal.won_at"
 """
 
 
+WON_DEAL_IS_NOTED = """
+format = 1
+[[handoff]]
+id = "won-deal-is-noted"
+per = "deal"
+when = "deal.status == 'won'"
+at = "deal.won_at"
+  [[handoff.effects]]
+  name = "note"
+  do = "crm.add_note"
+    [handoff.effects.with]
+    deal = { from = "links.deal", required = true }
+    text = { from = "concat('Won: ', deal.title)", required = true }
+"""
+MAKES_PROJECTS = """
+    format = 1
+    action = "create_project"
+    [body]
+    "title" = { from = "name", required = true }
+"""
+
+
+def tells_deals(record: str) -> str:
+    """Give the mapping of a record that is a deal: a name, new or won, and when."""
+    return f"""
+        format = 1
+        record = "{record}"
+        [fields]
+        "deal.title"  = {{ from = "name", required = true }}
+        "deal.status" = {{ from = "status", lookup = "status", required = true }}
+        "deal.won_at" = {{ from = "won_at", convert = "epoch_s" }}
+        [lookup.status]
+        new = "open"
+        won = "won"
+    """
+
+
 class OpenProject(Action[CreateProject]):
     name = "create_project"
     input = CreateProject

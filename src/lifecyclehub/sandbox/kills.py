@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import socket
 import sys
 import tempfile
 import time
@@ -17,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from lifecyclehub.cli.progress import Doing, doing
 from lifecyclehub.sandbox.checker import Case, Proof, check, read_histories, writes
 from lifecyclehub.sandbox.installation import connect, fresh_home
+from lifecyclehub.sandbox.people import behave, domain_of, inquire, misbehave, own_port, write_to_the_desk
 from lifecyclehub.sandbox.processes import DidNotHappen, HubProcess, Tools, stopped_in_order
 from lifecyclehub.sandbox.story import checklist, quiet
 from lifecyclehub.sandbox.watch import Watch
@@ -30,36 +29,6 @@ from lifecyclehub.settings import write_settings
 QUIET_S = 90.0
 LATEST_KILL_S = 1.6  # after a burst: most of its work is over by then
 PHASES = ("inquiry", "won", "ticket", "closed")
-FAULTS: dict[str, list[dict[str, Any]]] = {
-    # Slow ones act after the hub has given up, and still within the time that the tool says it needs at most.
-    "hubspot": [
-        {"do": "lose_answer", "path": "objects/notes", "times": 2},
-        {"do": "slow", "path": "objects/notes", "times": 1, "seconds": 3.3},
-        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
-        {"do": "fail", "method": "GET", "times": 2},
-        {"do": "html", "method": "GET", "times": 1},
-    ],
-    "asana": [
-        {"do": "lose_answer", "path": "instantiateProject", "times": 2},
-        {"do": "lose_answer", "path": "/tasks", "times": 3},
-        {"do": "slow", "path": "/tasks", "times": 2, "seconds": 3.3},
-        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
-        {"do": "refuse", "times": 2},
-        {"do": "garbage", "path": "/tasks", "times": 1},
-        {"do": "fail", "times": 2},
-    ],
-    "zendesk": [
-        {"do": "lose_answer", "method": "PUT", "path": "/tickets/", "times": 2},
-        {"do": "slow", "method": "PUT", "path": "/tickets/", "times": 1, "seconds": 3.3},
-        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
-    ],
-    "xero": [
-        {"do": "lose_answer", "method": "PUT", "times": 3},
-        {"do": "slow", "method": "PUT", "times": 1, "seconds": 3.3},
-        {"do": "rate_limit", "method": "*", "times": 2, "seconds": 1},
-        {"do": "fail", "method": "PUT", "times": 2},
-    ],
-}
 
 
 @dataclass(slots=True)
@@ -101,7 +70,7 @@ class Kills:
 
     def _round(self, number: int, chance: random.Random, *, bad: bool) -> None:
         if bad:
-            self._misbehave(chance)
+            misbehave(self.tools, chance)
         mine = [self._inquire(number, place) for place in range(self.deals)]
         self._killed("inquiry", chance)
         for case in mine:
@@ -117,42 +86,16 @@ class Kills:
             if case.project in addresses:
                 self.tools.act("asana", "complete_project", project=addresses[case.project])
         self._killed("closed", chance)
-        for name in FAULTS:
-            self.tools.misbehave(name, faults=[], hooks={}, lag_s=0)
-
-    def _misbehave(self, chance: random.Random) -> None:
-        for name, faults in FAULTS.items():
-            shuffled = chance.sample(faults, len(faults))
-            self.tools.misbehave(name, faults=shuffled, hooks={"copies": 2, "reverse": True, "lag_s": 0.1}, lag_s=0.7)
+        behave(self.tools)
 
     def _inquire(self, number: int, place: int) -> Case:
-        client = f"Client {number}-{place:02d}"
         total = Decimal(1000 * number + 7 * place) + Decimal("0.25")
-        deal = self.tools.act(
-            "hubspot",
-            "inquire",
-            company=client,
-            domain=_domain(client),
-            contact_name="Ada Quill",
-            contact_email=f"ada@{_domain(client)}",
-            title=f"Website {number}-{place}",
-            amount=str(total),
-            owner_email="ines@northwind-atelier.example",
-        )["deal"]
-        case = Case(deal=deal, client=client, title=f"Website {number}-{place}", total=total)
+        case = inquire(self.tools, f"Client {number}-{place:02d}", f"Website {number}-{place}", total)
         self.cases.append(case)
         return case
 
     def _ticket(self, case: Case, when: str) -> str:
-        opened = self.tools.act(
-            "zendesk",
-            "open_ticket",
-            subject=f"Question {when} the start",
-            text="What do you need from us?",
-            requester_name="Ada Quill",
-            requester_email=f"ada@{_domain(case.client)}",
-        )
-        return str(opened["ticket"])
+        return write_to_the_desk(self.tools, domain_of(case.client), f"Question {when} the start")
 
     def _killed(self, phase: str, chance: random.Random) -> None:
         """Kill the hub at random moments of a phase, start it again each time, and wait until all its work is over."""
@@ -171,17 +114,6 @@ class Kills:
                 self.hub.wait_until_ready()
         self.hub.wait_until_ready()
         quiet(self.tools, self.watch, QUIET_S)
-
-
-def _own_port() -> int:
-    """Give a free port where no other hub looks for one: while ours is dead, nobody else must take it."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
-def _domain(client: str) -> str:
-    return f"{client.lower().replace(' ', '-')}.example"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -204,7 +136,7 @@ def run(home: Path, given: argparse.Namespace) -> int:
     """Set up, run all rounds, send everything again, and say what came of it."""
     print(f"{given.kills} kills, seed {given.seed}, {given.deals} clients a round")
     fresh_home(home)
-    write_settings(home, {"port": _own_port()})
+    write_settings(home, {"port": own_port()})
     tools = Tools(home / "tools", home / "tools.log")
     hub = HubProcess(home, home / "hub.log")
     try:

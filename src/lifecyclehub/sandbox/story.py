@@ -11,14 +11,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from lifecyclehub.sandbox.checker import Case, Proof, check, read_histories, writes
+from lifecyclehub.sandbox.people import CONTACT, OWNER, inquire, write_to_the_desk
 from lifecyclehub.sandbox.processes import HubProcess, Tools, wait_for
 from lifecyclehub.sandbox.telling import Teller, shown
 from lifecyclehub.sandbox.watch import Watch
 
 CLIENT, DOMAIN = "Brightwater Foods", "brightwater.example"
 TITLE, TOTAL = "Website relaunch", Decimal("12500.00")
-OWNER = "ines@northwind-atelier.example"
-CONTACT, EMAIL = "Ada Quill", f"ada@{DOMAIN}"
 STEP_S = 30.0
 _WHO = """
 SELECT l.record_id, (SELECT count(*) FROM teammate) FROM link l JOIN connection c ON c.id = l.connection
@@ -87,17 +86,7 @@ class Story:
             "An inquiry, in HubSpot",
             f"A colleague enters {CLIENT}, {CONTACT}, and the deal “{TITLE}” over EUR {shown(TOTAL)}.",
         )
-        self.deal = self.tools.act(
-            "hubspot",
-            "inquire",
-            company=CLIENT,
-            domain=DOMAIN,
-            contact_name=CONTACT,
-            contact_email=EMAIL,
-            title=TITLE,
-            amount=str(TOTAL),
-            owner_email=OWNER,
-        )["deal"]
+        self.deal = inquire(self.tools, CLIENT, TITLE, TOTAL, DOMAIN).deal
         self._settle()
 
     def _won_and_killed(self) -> None:
@@ -126,16 +115,7 @@ class Story:
             "A ticket, in Zendesk",
             f"{CONTACT} writes: “Login broken”. Her address belongs to {CLIENT}, who has one live project.",
         )
-        self.ticket = str(
-            self.tools.act(
-                "zendesk",
-                "open_ticket",
-                subject="Login broken",
-                text="I cannot log in to the preview any more.",
-                requester_name=CONTACT,
-                requester_email=EMAIL,
-            )["ticket"]
-        )
+        self.ticket = write_to_the_desk(self.tools, DOMAIN, "Login broken", "I cannot log in to the preview any more.")
         self._settle()
 
     def _closed(self) -> None:
