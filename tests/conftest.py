@@ -24,6 +24,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
         pytest.skip(str(error))
     try:
         yield url
+        postgres.drop_what_is_aside(url)
     finally:
         context.__exit__(None, None, None)
 

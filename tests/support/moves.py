@@ -27,6 +27,8 @@ _POSTGRES = (
     f"CREATE TRIGGER effect_moves AFTER UPDATE ON effect FOR EACH ROW {_WHEN} EXECUTE FUNCTION note_move()",
 )
 
+FORGET_ALL = 'DROP TABLE IF EXISTS "{schema}".effect_moved; DROP FUNCTION IF EXISTS "{schema}".note_move CASCADE'
+
 
 def watch_moves(engine: Engine) -> None:
     """Let the database note every move from now on."""

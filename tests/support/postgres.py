@@ -23,6 +23,8 @@ from typing import IO
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
+from tests.support import schemas
+
 ENVIRONMENT = "LIFECYCLEHUB_TEST_POSTGRES"
 DRIVER = "postgresql+psycopg"
 START_WITHIN_S = 30.0
@@ -129,7 +131,7 @@ def restartable() -> Iterator[tuple[str, Callable[[], None]]]:
 
 @contextlib.contextmanager
 def fresh_schema(server_url: str) -> Iterator[str]:
-    """Give a URL whose connections work in a new, empty schema of their own; it is dropped afterwards."""
+    """Give a URL whose connections work in an empty schema of their own; it is dropped or put aside afterwards."""
     url = make_url(server_url)
     plain = url.set(drivername="postgresql")
     schema = f"lh_{os.getpid()}_{next(NAMES)}"
@@ -140,7 +142,15 @@ def fresh_schema(server_url: str) -> Iterator[str]:
     finally:
         with psycopg.connect(_text(plain), autocommit=True) as admin:
             _end_other_users(admin, schema)
-            admin.execute(f'DROP SCHEMA "{schema}" CASCADE')  # type: ignore[call-overload,unused-ignore]
+            if not schemas.put_aside(admin, schema):
+                admin.execute(f'DROP SCHEMA "{schema}" CASCADE')  # type: ignore[call-overload,unused-ignore]
+
+
+def drop_what_is_aside(server_url: str) -> None:
+    """Drop what was put aside; a server of our own goes with all that it has."""
+    if ENVIRONMENT in os.environ:
+        with psycopg.connect(_text(make_url(server_url).set(drivername="postgresql")), autocommit=True) as admin:
+            schemas.drop_what_is_aside(admin)
 
 
 def _end_other_users(admin: psycopg.Connection, schema: str) -> None:

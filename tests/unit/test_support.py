@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, inspect, text
 
 from tests.support.postgres import fresh_schema, shared_server
+from tests.support.tables import make_tables
 
 
 @pytest.mark.parametrize("again", [1, 2])
@@ -48,6 +49,24 @@ def test_a_test_cannot_reach_another_machine(address: tuple[object, ...]) -> Non
 def test_a_test_can_reach_this_machine() -> None:
     with socket.create_server(("127.0.0.1", 0)) as here, socket.create_connection(here.getsockname()) as there:
         assert there.getpeername() == here.getsockname()
+
+
+def test_a_schema_with_all_tables_is_given_again_empty_and_only_as_it_was_made(postgres_server: str) -> None:
+    def with_tables(change: str) -> tuple[int, int, set[str]]:
+        with fresh_schema(postgres_server) as url:
+            engine = create_engine(url, poolclass=NullPool)
+            make_tables(engine)
+            with engine.begin() as connection:
+                found = connection.execute(text("SELECT 'client'::regclass::oid, (SELECT count(*) FROM client)")).one()
+                columns = {one["name"] for one in inspect(connection).get_columns("client")}
+                connection.execute(text(change))
+            return int(found[0]), int(found[1]), columns
+
+    first, _, columns = with_tables("INSERT INTO client (id, created_at) VALUES ('cli_1', 0)")
+    assert with_tables("ALTER TABLE client ADD COLUMN more TEXT") == (first, 0, columns)
+    third, _, as_made = with_tables("SELECT 1")
+    assert third != first
+    assert as_made == columns
 
 
 def test_a_server_is_shared_and_ends_when_all_are_done_with_it(tmp_path: Path) -> None:
