@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
-from lifecyclehub.torture.__main__ import regression_seeds
+from lifecyclehub.torture.__main__ import regressions
+from lifecyclehub.torture.apart import kept_waiting
 from lifecyclehub.torture.batch import FULL, Batch
 from lifecyclehub.torture.database import Database
+from lifecyclehub.torture.elements import RESTORE, Act, Fault
+from lifecyclehub.torture.grants import Rotation
+from lifecyclehub.torture.loop import Process
 from lifecyclehub.torture.mutants import MUTANTS, broken, hunt
 from lifecyclehub.torture.plan import KINDS, POINTS, Plan, matrix, plan_of
 from lifecyclehub.torture.scenario import Scenario, run
@@ -90,9 +94,52 @@ def test_a_break_is_caught(database: Database, name: str) -> None:
     assert hunt(name, database, 40) is not None
 
 
-@pytest.mark.parametrize("seed", regression_seeds())
-def test_a_seed_that_failed_once_holds(database: Database, seed: int) -> None:
-    assert run(plan_of(seed), database).violations == ()
+@pytest.mark.parametrize("plan", [pytest.param(one, id=f"{one.seed}-{n}") for n, one in enumerate(regressions())])
+def test_a_seed_that_failed_once_holds(database: Database, plan: Plan) -> None:
+    assert run(plan, database).violations == ()
+
+
+def thrown_away(scenario: Scenario) -> None:
+    rotating = scenario.world.vendors["crm"].rotating
+    assert rotating is not None
+    rotating.rotations.append(Rotation("old", "new", Process("hub"), answered_at=1.0))
+    rotating.exchange({"refresh_token": "old"}, None, scenario.world.vendor_now())
+
+
+def used_twice(scenario: Scenario) -> None:
+    rotating = scenario.world.vendors["crm"].rotating
+    assert rotating is not None
+    rotating.kept.add("new")
+    rotating.rotations.append(Rotation("old", "new", None))
+    rotating.exchange({"refresh_token": "old"}, None, scenario.world.vendor_now())
+
+
+@pytest.mark.parametrize("meddle", [thrown_away, used_twice])
+def test_a_grant_that_is_lost_without_need_is_noticed(database: Database, meddle: Any) -> None:
+    assert run(quiet(rotates="crm"), database).violations == ()
+    assert "F8" in {one.invariant for one in run(quiet(rotates="crm"), database, meddle=meddle).violations}
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "invariant"),
+    [
+        (Fault(RESTORE, "", 195.0, 5.0), "writes at once after a restore", "I16"),
+        (Fault("a value nobody knows", "crm", 5.0, 50.0), "drops what it cannot map", "F7"),
+    ],
+)
+def test_what_an_admin_does_and_tools_change_is_judged(database: Database, fault: Fault, name: str, invariant: str) -> None:
+    plan = quiet(faults=(fault,))
+    assert run(plan, database).violations == ()
+    with broken(name):
+        assert invariant in {one.invariant for one in run(plan, database).violations}
+
+
+def test_a_dead_tool_that_keeps_another_one_waiting_is_noticed() -> None:
+    acts = (Act(10.0, "win", 0), Act(50.0, "win", 1))
+    alive, slow = {"projects.project": (10.5, 50.5)}, {"projects.project": (10.6, 60.0)}
+    assert list(kept_waiting("desk", acts, alive, alive, 400.0)) == []
+    assert [one.invariant for one in kept_waiting("desk", acts, alive, slow, 400.0)] == ["I11"]
+    assert [one.invariant for one in kept_waiting("desk", acts, alive, {}, 400.0)] == ["I11", "I11"]
 
 
 def test_a_failing_plan_shrinks_to_what_it_needs_and_can_be_written_on_a_command_line() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from lifecyclehub.torture.batch import Batch, run_all, temporary_database
 from lifecyclehub.torture.database import Database
 from lifecyclehub.torture.mutants import MUTANTS, hunt_all
-from lifecyclehub.torture.plan import Plan, matrix, plan_of
+from lifecyclehub.torture.plan import Plan, matrix, plain, plan_of
 from lifecyclehub.torture.scenario import Verdict, run
 from lifecyclehub.torture.shrink import only, shrunk, written
 
@@ -38,6 +38,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--step", type=int, default=1, help="from one seed to the next, so that several processes share them")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--only", help="only these elements of the seed's plan, as a failure prints them")
+    parser.add_argument("--plain", action="store_true", help="that one without what further worlds add to it")
     parser.add_argument("--trace", action="store_true", help="print what happens")
     parser.add_argument("--seconds", type=float, help="stop after so long")
     parser.add_argument("--least", type=int, default=0, help="fail when fewer scenarios were run in that time")
@@ -54,7 +55,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
     if asked.regressions:
-        yield from (plan_of(seed) for seed in regression_seeds())
+        yield from regressions()
     if asked.matrix:
         yield from islice(matrix(), asked.first, None, asked.step)
     if not asked.regressions and not asked.matrix:
@@ -67,9 +68,17 @@ def regression_seeds() -> list[int]:
     return [int(line.split()[0]) for line in lines if line and not line.startswith("#")]
 
 
+def regressions() -> Iterator[Plan]:
+    """Give the scenarios of seeds that failed: as they were before there were further worlds, and as they are now."""
+    for seed in regression_seeds():
+        yield plain(seed)
+        if plan_of(seed) != plain(seed):
+            yield plan_of(seed)
+
+
 def _run(asked: argparse.Namespace, database: Database) -> int:
     if asked.seed is not None:
-        plan = plan_of(asked.seed)
+        plan = (plain if asked.plain else plan_of)(asked.seed)
         verdict = run(only(plan, asked.only) if asked.only else plan, database, keep_trace=asked.trace)
         print(*verdict.lines, sep="\n", end="\n" if verdict.lines else "")
         print(*verdict.violations or ("everything held",), sep="\n")
@@ -95,11 +104,13 @@ def _tell(verdict: Verdict, asked: argparse.Namespace, database: Database) -> No
     if not verdict.violations:
         return
     plan = verdict.plan
-    if not asked.no_shrink and not asked.matrix:
+    was = asked.regressions and plan == plain(plan.seed)
+    if not asked.no_shrink and not asked.matrix and not was:
         wanted = {one.invariant for one in verdict.violations}
         plan = shrunk(plan, lambda smaller: not wanted.isdisjoint(one.invariant for one in run(smaller, database).violations))
     line = f"python -m lifecyclehub.torture --seed {plan.seed}"
-    line += "" if asked.matrix or plan == plan_of(plan.seed) else f" --only '{written(plan)}'"
+    line += " --plain" if was else ""
+    line += "" if asked.matrix or was or plan == plan_of(plan.seed) else f" --only '{written(plan)}'"
     if asked.json:
         print(json.dumps({"seed": plan.seed, "violations": list(map(str, verdict.violations)), "again": line}), flush=True)
     else:

@@ -134,7 +134,7 @@ class Checker:
                     yield Violation("P2 doubled", f"{vendor.name}: {ids} were made for one effect ({ref})")
         names = Counter(one.data["name"] for one in self._vendors["books"].made_by_hub("books.customer"))
         for name, count in names.items():
-            if count > 1:
+            if count > 1 and self._world.restores.at is None:  # another project of the client may come first after it
                 yield Violation("E1 doubled", f"{count} customers are called {name}")
 
     def _history(self, conn: Connection) -> Iterator[Violation]:
@@ -157,7 +157,7 @@ class Checker:
         for said in self._world.network.impolite:
             yield Violation("I10", said)
         for vendor in self._vendors.values():
-            if vendor.keys_misused:
+            if vendor.keys_misused and self._world.restores.at is None:  # which forgets the body that was sent
                 yield Violation("I10", f"{vendor.name} was sent {vendor.keys_misused} keys with another body than before")
 
     # --- I4, I5: what came in ---------------------------------------------------------------------------------------------

@@ -139,6 +139,25 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "elif row is not None:",
     ),
     "forgets what it saw of nobody's record": Mutant("P1", "dispatch.made:Made._look_again", "sorted(self._overlooked)", "()"),
+    "drops what it cannot map": Mutant(
+        "P1", "intake.work:Intake._failed", 'state="parked", reason="mapping"', 'state="ignored", reason="not mapped"'
+    ),
+    "writes at once after a restore": Mutant(
+        "P2", "admin.presence:_must_look_back", "return restored is not None and", "return False and"
+    ),
+    "looks for nothing after a restore": Mutant(
+        "P2", "dispatch.claim:TakeClaims._forgotten", "if restored is None:", "if restored is None or True:"
+    ),
+    "makes markers of its own ids": Mutant(
+        "P2", "dispatch.plan:_in_its_tool", "return replace(planned, subject_id=known)", "return planned"
+    ),
+    "uses renewed access before it is kept": Mutant(
+        "P7", "vendor.grants:Grants._keep", "mine = await self._store.save(grant_id, tokens, came_of)", "mine = True"
+    ),
+    "renews without asking whether another hub does": Mutant(
+        "P7", "vendor.grants:Grants._renewed", "mine = await self._store.hold(target.grant)", "mine = True"
+    ),
+    "takes a living hub for dead": Mutant("P2", "store.leases:living_at", "_lease.c.until > moment", "_lease.c.until < moment"),
     "no_fence": Mutant(
         "P2", "dispatch.receipt:WriteReceipts._apply", 'present = one.epoch == row["epoch"] and', "present = True or"
     ),

@@ -177,7 +177,7 @@ def matrix() -> Iterator[Plan]:
     )
     for point in POINTS:
         for cast in (0, 6):
-            quiet = plain(cast)
+            quiet = plain(cast) if point not in FURTHER_POINTS else replace(plain(cast), rotates="projects")
             yield replace(quiet, acts=acts, faults=(), crashes=(Crash(point, 1, 2.0),))
 
 
