@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cases import Case
-from filling import fill
+from filling import fill, unfinished
 from ledger import Ledger
 from load import Load
 from measuring import Figures, Measurement
@@ -16,6 +16,7 @@ from server import Server, free_port
 from sink import Sink
 
 ORIGINALS = 300  # handoffs that are really made, and then copied
+PATIENCE_S = 120.0
 
 
 async def measure_filled(
@@ -43,6 +44,7 @@ async def measure_filled(
                     now, key = measured.tally.figures[name], f"{name}_{when}"
                     before = figures.get(key)
                     figures[key] = now if before is None or now is None else better(before, now)
+            await _finished(url)
             figures[f"cold_start_s_{when}"] = server.cold_start_s
             figures[f"peak_mb_{when}"] = server.memory_mb("VmHWM")
         finally:
@@ -58,3 +60,12 @@ async def measure_filled(
     figures["rate_ratio"] = (figures["handoffs_per_s_filled"] or 0.0) / (figures["handoffs_per_s_empty"] or float("nan"))
     figures["cpu_ratio"] = (figures["cpu_s_per_1000_filled"] or 0.0) / (figures["cpu_s_per_1000_empty"] or float("nan"))
     return figures
+
+
+async def _finished(url: str) -> None:
+    """Wait until the hub has nothing left to do. Raises RuntimeError when that does not come."""
+    began = time.monotonic()
+    while left := await asyncio.to_thread(unfinished, url):
+        if time.monotonic() - began > PATIENCE_S:
+            raise RuntimeError(f"not finished: {', '.join(left)}")
+        await asyncio.sleep(0.5)

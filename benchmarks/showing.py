@@ -29,7 +29,7 @@ LABELS = {
 
 
 def _figure(value: Any) -> str:
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or value != value:  # noqa: PLR0124 (NaN: nothing arrived)
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
 
