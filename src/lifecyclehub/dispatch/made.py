@@ -116,7 +116,9 @@ class Made:
             if effect["engagement"]:
                 self._undecided.add(effect["engagement"])
         key = _record(effect, outcome)
-        known = self._known.get(key) or dict.fromkeys(("address", "version", "changed_at", "fetched_at", "deleted_at"))
+        known = self._known.get(key) or dict.fromkeys(
+            ("address", "version", "changed_at", "fetched_at", "answered_at", "deleted_at")
+        )
         if thing is not None and known["fetched_at"] is not None and key in self._known and known["thing"] is None:
             self._overlooked.add(key)
             known = {**known, "version": None, "changed_at": None}  # as if it had never been seen: the next look counts
@@ -128,7 +130,7 @@ class Made:
             "thing": thing,
             "address": outcome.url or known["address"],
             "merged_into": None,
-            **{name: known[name] for name in ("version", "changed_at", "fetched_at", "deleted_at")},
+            **{name: known[name] for name in ("version", "changed_at", "fetched_at", "answered_at", "deleted_at")},
         }
         for path, member in FIELDS_SENT.get(effect["action"], ()) if ours else ():
             value = (effect["input"] or {}).get(member)

@@ -242,7 +242,17 @@ class Batch:
         row = self.links.get(key)
         if row is None:
             empty = dict.fromkeys(
-                ("thing_kind", "thing", "address", "version", "changed_at", "fetched_at", "deleted_at", "merged_into")
+                (
+                    "thing_kind",
+                    "thing",
+                    "address",
+                    "version",
+                    "changed_at",
+                    "fetched_at",
+                    "answered_at",
+                    "deleted_at",
+                    "merged_into",
+                )
             )
             row = self.links[key] = {"connection": key[0], "kind": key[1], "record_id": key[2], **empty}
         row.update(columns)

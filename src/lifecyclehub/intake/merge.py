@@ -54,7 +54,7 @@ def merge(batch: Batch, into: RecordKey, olds: Iterable[RecordKey], seen: Observ
         return
     linked = [batch.links[key] for key in (into, *known) if key in batch.links and batch.links[key]["thing"] is not None]
     for key in known:
-        batch.set_link(key, merged_into=into[2], fetched_at=seen.seen_at)
+        batch.set_link(key, merged_into=into[2], fetched_at=seen.seen_at, answered_at=seen.answered_at)
     if not linked:
         return
     kind, things = linked[0]["thing_kind"], list(dict.fromkeys(link["thing"] for link in linked))

@@ -19,23 +19,39 @@ def age(seen: Observation, link: Row | None, now: datetime) -> Age:
     """Tell whether an observation is newer than what the link holds.
 
     By vendor version, or by modification time within the clock's resolution, where the kind has one. What they leave
-    open is decided by when our fetch began; a payload that ties is fetched again. A look that seems to have begun after
-    `now` says nothing: our clock was put back since.
+    open is decided by when our fetch began; a payload ties, and so do looks that were under way together. A look that
+    seems to have begun after `now` says nothing: our clock was put back since.
     """
     if link is None or link["fetched_at"] is None:
         return "newer"
-    ended = link["deleted_at"] is not None or link["merged_into"] is not None
+    ended = is_over(link)
     if ended and not seen.fetched:
         return "tie"  # a delete beats a late update: only a fresh look brings a record back
-    before = seen.seen_at < link["fetched_at"] <= now
-    if ended and before:
-        return "older"  # it was looked at before the look that found it gone, or merged into another one
+    by_look = by_looks(seen, link, now)
+    if ended and by_look != "newer":
+        return by_look  # it was looked at before the look that found it gone, or merged into another one
     by_vendor = _by_vendor(seen, link)
     if by_vendor != "tie":
         return by_vendor
     if not seen.fetched:
         return "tie"
-    return "older" if before else "newer"
+    return by_look
+
+
+def is_over(link: Row) -> bool:
+    """Tell whether a record was seen to be gone, or merged into another one."""
+    return link["deleted_at"] is not None or link["merged_into"] is not None
+
+
+def by_looks(seen: Observation, link: Row, now: datetime) -> Age:
+    """Tell which of two looks began later. Of two that were under way together nobody knows which one saw the later state."""
+    began, ended = link["fetched_at"], link["answered_at"] or link["fetched_at"]
+    if began > now:
+        return "newer"  # our clock was put back since
+    together = seen.seen_at < ended and began < (seen.answered_at or seen.seen_at)
+    if together and (seen.seen_at, seen.answered_at) != (began, ended):
+        return "tie"
+    return "older" if seen.seen_at < began else "newer"
 
 
 def _by_vendor(seen: Observation, link: Row) -> Age:

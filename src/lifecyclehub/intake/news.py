@@ -59,6 +59,12 @@ def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
     return news
 
 
+def differs(batch: Batch, seen: Observation) -> bool:
+    """Tell whether an observation says anything else than what was seen last."""
+    mirror = batch.mirrors.get(seen.key, {})
+    return any(path not in mirror or mirror[path]["seen"] != observed(value) for path, value in seen.values.items())
+
+
 def _is_before_ours(row: Row, now: str, is_echo: Callable[[str, str], bool]) -> bool:
     """Tell whether a value was there, or was sent by us, before what is expected."""
     return bool(row["sent"] != now) and (row["seen"] == now or any(is_echo(one, now) for one in row["passed"] or ()))

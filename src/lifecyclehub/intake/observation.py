@@ -12,6 +12,8 @@ from typing import Any, Literal
 class Observation:
     """One record as seen at `seen_at` (when our fetch began). `values` are canonical, by full path (`deal.status`).
 
+    `answered_at`: when our fetch ended, None for what was not fetched.
+
     `hub_owned`: paths whose word is ours: they are watched, not taken over. `fetched` is False for a payload's own
     document. `created_at` is the record's own, None when unknown. `merged`: records that were merged into it.
     `rewrites`: how its tool shows otherwise what we wrote. `unannounced`: only a sweep told of it, where a webhook should have.
@@ -27,6 +29,7 @@ class Observation:
     changed_at: datetime | None = None
     created_at: datetime | None = None
     seen_at: datetime
+    answered_at: datetime | None = None
     fetched: bool = True
     values: Mapping[str, Any] = field(default_factory=dict)
     hub_owned: frozenset[str] = frozenset()

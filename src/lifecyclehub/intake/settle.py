@@ -12,8 +12,8 @@ from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.match import Matcher
 from lifecyclehub.intake.merge import merge, say_parted
 from lifecyclehub.intake.missed import FOUND
-from lifecyclehub.intake.newness import age
-from lifecyclehub.intake.news import genuine, take_over, without_later_times
+from lifecyclehub.intake.newness import age, by_looks, is_over
+from lifecyclehub.intake.news import differs, genuine, take_over, without_later_times
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.waiting import place_early_ones
 from lifecyclehub.ports import Clock, Ids
@@ -51,11 +51,11 @@ class Settle:
         match age(seen, link, batch.now):
             case "older":
                 return Settled("ignored", "older", "a newer state of this record is known already")
-            case "tie":
-                return Settled("look again", "tie", "the payload is as old as what is known; the record is fetched")
+            case "tie" if not seen.fetched or differs(batch, seen) or (link is not None and is_over(link)):
+                return Settled("look again", "tie", "it may be as old as what is known; the record is fetched")
             case "newer" if any(self._overtaken(batch, other) for other in seen.related):
                 return Settled("look again", "overtaken", "what came along was looked at again since; the record is fetched anew")
-            case "newer":
+            case _:
                 pass
         waiting = matcher.open_create(seen, link)
         if waiting is not None:
@@ -89,8 +89,13 @@ class Settle:
 
     @staticmethod
     def _overtaken(batch: Batch, other: Observation) -> bool:
-        """Tell whether a company or contact that is nobody's was seen later: it is needed now, with its newest values."""
+        """Tell whether what came along may be older than what is known, and says something else.
+
+        A company or contact that is nobody's is needed now, with its newest values.
+        """
         link = batch.links.get(other.key)
+        if other.fetched and age(other, link, batch.now) == "tie" and differs(batch, other):
+            return True
         return (
             other.fills in ("client", "contact")
             and link is not None
@@ -120,7 +125,7 @@ class Settle:
             "address": seen.url,
             "version": seen.version,
             "changed_at": seen.changed_at,
-            "fetched_at": seen.seen_at,
+            **_looked(seen),
             "deleted_at": None,  # a fresh look that shows it alive restores it
             "merged_into": None,
         }
@@ -148,10 +153,13 @@ class Settle:
     def _deleted(self, batch: Batch, seen: Observation) -> Settled:
         """A delete beats a late update: the link becomes a tombstone, which only a fresh look at a living record lifts."""
         link = batch.links.get(seen.key)
-        if link is not None and link["fetched_at"] is not None and seen.seen_at < link["fetched_at"] <= batch.now:
+        known = by_looks(seen, link, batch.now) if link is not None and link["fetched_at"] is not None else "newer"
+        if known == "older":
             return Settled("ignored", "older", "a look that began later found the record alive")
+        if known == "tie":
+            return Settled("look again", "tie", "another look was under way; the record is fetched anew")
         news = seen.unannounced and link is not None and link["thing"] is not None and link["deleted_at"] is None
-        batch.set_link(seen.key, deleted_at=(link or {}).get("deleted_at") or seen.seen_at, fetched_at=seen.seen_at)
+        batch.set_link(seen.key, deleted_at=(link or {}).get("deleted_at") or seen.seen_at, **_looked(seen))
         if link is not None and link["thing"] is not None:
             thing = batch.thing(link["thing_kind"], link["thing"])
             if thing is not None:
@@ -161,7 +169,7 @@ class Settle:
     def _merged(self, batch: Batch, seen: Observation) -> Settled:
         """The surviving record inherits the link, so that nothing is created again for it."""
         assert seen.into is not None  # noqa: S101 (checked by the caller)
-        batch.set_link(seen.key, fetched_at=seen.seen_at)
+        batch.set_link(seen.key, **_looked(seen))
         merge(batch, (seen.connection, seen.kind, seen.into), [seen.key], seen)
         return Settled("processed", "merged", f"merged into {seen.into}")
 
@@ -172,6 +180,11 @@ class Settle:
             batch.touched.add(thing["engagement"])
         elif thing.get("client"):
             batch.touched_clients.add(thing["client"])
+
+
+def _looked(seen: Observation) -> dict[str, Any]:
+    """Give the columns of a link that tell when a record was looked at."""
+    return {"fetched_at": seen.seen_at, "answered_at": seen.answered_at}
 
 
 _END_NOTICE = Write(

@@ -265,11 +265,13 @@ class Intake:
         except (RecordGone, Moved) as left:
             into = left.to if isinstance(left, Moved) else None
             unannounced = unannounced and kind is not None and kind.deletes == "webhook"
-            return replace(gone(*key, began, ids, into), unannounced=unannounced)
+            return replace(gone(*key, began, ids, into), unannounced=unannounced, answered_at=self._tools.clock.now())
+        answered_at = self._tools.clock.now()
         seen = await self._observed(connector, connection, document, began, notices=ids, fetched=True)
         changed_at = document.changed_at or last["at"]
         since_ours = changed_at is None or changed_at >= connection["created_at"]
-        return replace(seen, unannounced=unannounced and since_ours)
+        related = tuple(replace(one, answered_at=answered_at) for one in seen.related)
+        return replace(seen, unannounced=unannounced and since_ours, answered_at=answered_at, related=related)
 
     async def _observed(
         self, connector: Connector, connection: Row, document: Document, began: datetime, *, notices: Sequence[str], fetched: bool

@@ -267,7 +267,8 @@ link = Table(
     Column("address", Text),
     Column("version", Text),
     Column("changed_at", Instant),
-    Column("fetched_at", Instant),
+    Column("fetched_at", Instant),  # when the last look began, and when its answer came
+    Column("answered_at", Instant),
     Column("deleted_at", Instant),
     Column("merged_into", Text),
     PrimaryKeyConstraint("connection", "kind", "record_id"),

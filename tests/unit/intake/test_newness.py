@@ -25,7 +25,8 @@ def seen(order: Any = "none", *, version: str | None = None, changed: datetime |
 def known(
     version: str | None = None, changed: datetime | None = None, fetched: datetime | None = T, **more: Any
 ) -> dict[str, Any]:
-    return {"version": version, "changed_at": changed, "fetched_at": fetched, "deleted_at": None, "merged_into": None, **more}
+    columns = {"version": version, "changed_at": changed, "fetched_at": fetched, "answered_at": None}
+    return {**columns, "deleted_at": None, "merged_into": None, **more}
 
 
 CASES: list[tuple[str, Observation, dict[str, Any] | None, str]] = [
@@ -89,6 +90,31 @@ CASES: list[tuple[str, Observation, dict[str, Any] | None, str]] = [
 @pytest.mark.parametrize(("what", "now", "link", "wanted"), CASES, ids=[case[0] for case in CASES])
 def test_age(what: str, now: Observation, link: dict[str, Any] | None, wanted: str) -> None:
     assert age(now, link, NOW) == wanted, what
+
+
+def look(began: int, answered: int, order: Any = "none", **more: Any) -> Observation:
+    return seen(order, seen_at=T + began * S, answered_at=T + answered * S, **more)
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [
+        (look(0, 1), "older"),
+        (look(0, 2), "older"),
+        (look(0, 3), "tie"),  # what it saw may be what came last
+        (look(3, 4), "tie"),  # though it began later
+        (look(0, 9), "tie"),
+        (look(2, 5), "newer"),  # the same look
+        (look(5, 6), "newer"),
+        (look(3, 4, "version", version="9"), "newer"),
+        (look(3, 4, "version", version="7"), "older"),
+    ],
+)
+def test_of_two_looks_under_way_together_nobody_knows_which_saw_the_later_state(now: Observation, wanted: str) -> None:
+    link = known(version="8", fetched=T + 2 * S) | {"answered_at": T + 5 * S}
+    assert age(now, link, NOW) == wanted
+    if wanted == "tie":
+        assert age(now, link | {"deleted_at": T}, NOW) == "tie"
 
 
 AHEAD = T + timedelta(hours=1)

@@ -193,6 +193,43 @@ def test_a_look_during_which_our_clock_was_put_back_is_made_again(story: Story, 
     assert story.rows(t.link)[0]["deleted_at"] is None
 
 
+def under_way(story: Story, began: int, answered: int, **more: Any) -> Observation:
+    at = story.clock.now()
+    return observation(story, seen_at=at + timedelta(seconds=began), answered_at=at + timedelta(seconds=answered), **more)
+
+
+@pytest.mark.parametrize(("began", "answered"), [(-9, -5), (-7, -6)])
+def test_looks_that_were_under_way_together_and_say_different_things_are_made_again(
+    story: Story, began: int, answered: int
+) -> None:
+    settle(story, under_way(story, -8, -6))
+
+    (other,) = settle(story, under_way(story, began, answered, values={"deal.title": "of another moment"}))
+    (none,) = settle(story, replace(under_way(story, began, answered), change="deleted"))
+    (same,) = settle(story, under_way(story, began, answered))
+    assert (other.state, none.state, same.state) == ("look again", "look again", "processed")
+    assert story.rows(t.link)[0]["deleted_at"] is None
+
+    settle(story, replace(under_way(story, -4, -2), change="deleted"))
+    (there,) = settle(story, under_way(story, -3, -1))
+    assert there.state == "look again"
+    assert story.rows(t.link)[0]["deleted_at"] is not None
+
+
+def test_what_came_along_with_a_look_does_not_undo_what_another_look_saw_meanwhile(story: Story) -> None:
+    def company(name: str, began: int, answered: int) -> Observation:
+        seen = under_way(story, began, answered, values={"client.name": name}, fills="client", marker=None)
+        return replace(seen, kind="hubspot.company", record_id="7001", opens_client=True)
+
+    settle(story, replace(under_way(story, -9, -8), related=(company("Orchard", -9, -8),)))
+    settle(story, company("Orchard Group", -5, -3))
+
+    (found,) = settle(story, replace(under_way(story, -4, -2), related=(company("Orchard", -4, -2),)))
+
+    assert found.state == "look again"
+    assert [row["name"] for row in story.rows(t.client)] == ["Orchard Group"]
+
+
 def test_a_merged_record_hands_its_link_to_the_survivor(story: Story) -> None:
     settle(story, observation(story))
     (thing,) = story.rows(t.deal)

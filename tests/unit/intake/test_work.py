@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from lifecyclehub.admin.connections import pause_connection, resume_connection
 from lifecyclehub.dispatch.perform import Flow
-from lifecyclehub.errors import Forbidden, Unsupported
+from lifecyclehub.errors import Forbidden, RecordGone, Unsupported
 from lifecyclehub.intake import work
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
@@ -236,3 +236,21 @@ async def test_what_has_not_begun_when_the_hub_stops_is_left_in_the_store() -> N
     await flow.drained()
 
     assert ran == [0]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_look_is_known_with_its_beginning_and_its_end(h: Hall, there: bool) -> None:
+    fetch = h.hub.intake._fetch
+
+    async def slowly(*asked: Any) -> Any:
+        h.clock.at += 3
+        if not there:
+            raise RecordGone("deleted")
+        return await fetch(*asked)
+
+    h.hub.intake._fetch = slowly  # type: ignore[method-assign]
+    await change(h)
+
+    looks = [row["answered_at"] - row["fetched_at"] for row in h.rows(t.link)]
+    assert looks
+    assert {look.total_seconds() for look in looks} == {3.0}

@@ -284,6 +284,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Text(), nullable=True),
         sa.Column("changed_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("fetched_at", lifecyclehub.store.types.Instant(), nullable=True),
+        sa.Column("answered_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("deleted_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("merged_into", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("connection", "kind", "record_id", name=op.f("pk_link")),
