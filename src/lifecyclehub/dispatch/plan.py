@@ -225,6 +225,7 @@ class Planner:
                 else Left("cancelled", "gone", "what it was for is not there any more")
             )
             if isinstance(ready, Left):
+                row["not_before"] = None  # it was its time: a clock that is put back must not make it wait for that again
                 self._brake(row, ready)
                 self._move(row, _not_hidden(row, ready))
             else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lifecyclehub.dispatch.upkeep import Advance
 from lifecyclehub.messages import Found
+from lifecyclehub.store import tables
 from tests.support.desk import KEY, MARKER, SERVER_S, TOTAL_S, Desk, doubt
 from tests.support.effects import DONE, effect, in_flight, put
 from tests.support.story import Story
@@ -50,6 +52,23 @@ async def test_what_another_process_sent_is_watched_from_the_first_look_on(story
     assert (await desk.look(prepared))["state"] == "in doubt"
     story.clock.at += SERVER_S + 20
     assert (await desk.look(prepared))["state"] == "ready"
+
+
+async def test_what_was_held_while_the_clock_was_ahead_goes_on_when_what_held_it_is_over(story: Story) -> None:
+    """Its next try had come when it was held: that time must not count again, an hour later, after the clock is put right."""
+    prepared = in_flight(story)
+    put_clock(story, 3600)
+    put(story, prepared, state="ready", reason="retry", not_before=story.clock.now())
+    story.change(tables.connection, prepared.connection, state="paused", reason="by a person")
+    with story.engine.begin() as conn:
+        assert Advance(story.rules, story.ids, story.clock)(conn, [prepared.effect]) == [[]]
+    assert (effect(story, prepared)["state"], effect(story, prepared)["reason"]) == ("held", "connection")
+
+    put_clock(story, -3600)
+    story.change(tables.connection, prepared.connection, state="active", reason=None)
+    with story.engine.begin() as conn:
+        ((ready,),) = Advance(story.rules, story.ids, story.clock)(conn, [prepared.effect])
+    assert ready.effect == prepared.effect
 
 
 @pytest.mark.parametrize(("put_s", "passed_s"), [(-3600, 3600), (-3600, 10), (3600, 10), (0, 3600)])
