@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from sqlalchemy import Table, func, select
 from starlette.applications import Starlette
 
 from lifecyclehub.hub import Hub, with_port
+from lifecyclehub.sandbox.server import Server
 from lifecyclehub.sandbox.tool import Tool
 from lifecyclehub.web.hooks import hooks_route
 from tests.support.home import installed, make_home
@@ -28,18 +28,15 @@ async def served_hub(tmp_path: Path, *, answers: bool = True) -> AsyncIterator[H
         listener.bind(("127.0.0.1", 0))
         hub = Hub(with_port(make_home(tmp_path), listener.getsockname()[1]), registry=installed())
         hub.ready = True
-        server = uvicorn.Server(
-            uvicorn.Config(Starlette(routes=[hooks_route(lambda: hub)]), log_level="critical", lifespan="off")
-        )
-        runner = asyncio.create_task(server._serve(sockets=[listener])) if answers else None
-        if not answers:
+        server = Server(Starlette(routes=[hooks_route(lambda: hub)]))
+        if answers:
+            await server.begin(listener)
+        else:
             listener.close()
         try:
             yield hub
         finally:
-            if runner is not None:
-                server.should_exit = True
-                await runner
+            await server.end()
             await hub.stop()
 
 

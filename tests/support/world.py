@@ -23,12 +23,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import Connection, update
 from starlette.applications import Starlette
 
 from lifecyclehub.connector import Endpoint, Subscription
+from lifecyclehub.sandbox.server import Server
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.database import open_engine
 from lifecyclehub.vault import Vault
@@ -100,27 +100,16 @@ async def world(
         finally:
             if w.running is not None:
                 await w.stop_hub()
-            server.should_exit = True
-            await asyncio.gather(server.ended, *(tool.stop() for tool in tools.values()))
+            await asyncio.gather(server.end(), *(tool.stop() for tool in tools.values()))
             engine.dispose()
 
 
-class _Server(uvicorn.Server):
-    ended: asyncio.Task[None]
-
-    def install_signal_handlers(self) -> None:
-        """Leave signals to pytest."""
-
-
-async def _serve(w: World, listener: socket.socket) -> _Server:
+async def _serve(w: World, listener: socket.socket) -> Server:
     from lifecyclehub.web.hooks import hooks_route
 
     none_runs: Any = SimpleNamespace(ready=False)
-    app = Starlette(routes=[hooks_route(lambda: w.running or none_runs)])
-    server = _Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
-    server.ended = asyncio.create_task(server._serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 (uvicorn gives no event)
-        await asyncio.sleep(0.002)
+    server = Server(Starlette(routes=[hooks_route(lambda: w.running or none_runs)]))
+    await server.begin(listener)
     return server
 
 

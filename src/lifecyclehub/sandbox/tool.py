@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -24,6 +23,7 @@ from starlette.routing import Route
 
 from lifecyclehub.sandbox.faults import Fault, Misbehaviour
 from lifecyclehub.sandbox.history import History
+from lifecyclehub.sandbox.server import Server
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -67,8 +67,8 @@ class Tool(ABC):
         self.port = 0
         self.undelivered = 0
         self._sending: asyncio.Queue[list[Hook]] = asyncio.Queue()
-        self._server: uvicorn.Server | None = None
-        self._running: list[asyncio.Task[None]] = []
+        self._server: Server | None = None
+        self._ringing: asyncio.Task[None] | None = None
 
     # --- for subclasses ---------------------------------------------------------------------------------------------
 
@@ -160,24 +160,19 @@ class Tool(ABC):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(self.app(), log_level="critical", lifespan="off", access_log=False, server_header=False)
-        self._server = uvicorn.Server(config)
-        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign,unused-ignore]
-        serving = asyncio.create_task(self._server._serve(sockets=[listener]))  # noqa: SLF001 (no signal handlers wanted)
-        self._running = [serving, asyncio.create_task(self._ring_all())]
-        while not self._server.started:  # noqa: ASYNC110 (the server has no event to wait for)
-            await asyncio.sleep(0.005)
+        self._server = Server(self.app())
+        await self._server.begin(listener)
+        self._ringing = asyncio.create_task(self._ring_all())
         return self.base_url()
 
     async def stop(self) -> None:
         """Stop listening and sending."""
-        if self._server is not None:
-            self._server.should_exit = True
-        for runner in self._running[1:]:
-            runner.cancel()
-        for runner in self._running:
+        if self._ringing is not None:
+            self._ringing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await runner
+                await self._ringing
+        if self._server is not None:
+            await self._server.end()
         self.history.close()
 
     # --- webhooks ---------------------------------------------------------------------------------------------------

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from lifecyclehub.sandbox.asana import AsanaTool
+from lifecyclehub.sandbox.server import Server
 from tests.support.asana_tool import Doorbell, ToolCall
 
 
@@ -27,15 +27,12 @@ async def tool(tmp_path: Path) -> AsyncIterator[AsanaTool]:
 async def doorbell() -> AsyncIterator[Doorbell]:
     bell = Doorbell()
     app = Starlette(routes=[Route("/hooks/ep_1", bell.hear, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    runner = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
-        await asyncio.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    bell.url = f"http://127.0.0.1:{port}/hooks/ep_1"
+    server = Server(app)
+    listener = socket.create_server(("127.0.0.1", 0))
+    bell.url = f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/ep_1"
+    await server.begin(listener)
     yield bell
-    server.should_exit = True
-    await runner
+    await server.end()
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from lifecyclehub.sandbox.hubspot import HubSpotTool
+from lifecyclehub.sandbox.server import Server
 from tests.support.hubspot_tool import HttpCall, Hub
 
 
@@ -31,13 +31,10 @@ async def call(tool: HubSpotTool) -> AsyncIterator[HttpCall]:
 @pytest.fixture
 async def hub(tool: HubSpotTool) -> AsyncIterator[Hub]:
     hub = Hub()
-    server = uvicorn.Server(uvicorn.Config(hub, port=0, log_level="critical", lifespan="off"))
-    serving = asyncio.create_task(server._serve())
-    while not server.started:  # noqa: ASYNC110 (uvicorn tells no other way)
-        await asyncio.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    hub.url = f"http://127.0.0.1:{port}/hooks/ep_1"
+    server = Server(hub)
+    listener = socket.create_server(("127.0.0.1", 0))
+    hub.url = f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/ep_1"
+    await server.begin(listener)
     await tool.set_webhook(hub.url)
     yield hub
-    server.should_exit = True
-    await serving
+    await server.end()

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import httpx
 import pytest
-import uvicorn
 
 from lifecyclehub.errors import Moved, RecordGone
 from lifecyclehub.jsonio import parse_strictly
 from lifecyclehub.messages import Delivery, Done, Notice, Ref, Request
 from lifecyclehub.ports import SystemClock
 from lifecyclehub.sandbox.faults import Hooking
+from lifecyclehub.sandbox.server import Server
 from lifecyclehub.sandbox.xero import Xero as Tool
 from lifecyclehub.signatures import Secret, verify
 from tests.support.xero_tool import ACCOUNT, CONNECTOR, DOOR, MAPPINGS, Reach, customer, done, history, invoice_for
@@ -116,21 +116,16 @@ class Listening:
 
     def __init__(self, hub: Hub) -> None:
         self.hub, self.url = hub, ""
-        config = uvicorn.Config(hub, port=0, log_level="critical", lifespan="off", access_log=False)
-        self._server = uvicorn.Server(config)
+        self._server = Server(hub)
 
     async def __aenter__(self) -> Self:
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/ep_1"
-        self._serving = asyncio.create_task(self._server._serve(sockets=[listener]))
-        while not self._server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
-            await asyncio.sleep(0.005)
+        await self._server.begin(listener)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        await self._serving
+        await self._server.end()
 
 
 async def settled(tool: Tool) -> None:
