@@ -36,10 +36,9 @@ _CLAIMED = (
     "thing",
 )
 _CLAIM = swap(*_CLAIMED)
-_TURNS = Query(
-    select(_effect.c.target, _effect.c.id).where(tables.ON_TARGET).order_by(_effect.c.state == "ready", _effect.c.id),
-    _effect.c.target,
-)
+# What had its turn keeps it until it is over: ids follow a clock that may be put back.
+IN_TURN = (_effect.c.state == "ready", _effect.c.epoch == 0, _effect.c.id)
+_TURNS = Query(select(_effect.c.target, _effect.c.id).where(tables.ON_TARGET).order_by(*IN_TURN), _effect.c.target)
 _DOUBTED = ("state", "reason", "not_before")
 _DOUBT = swap(*_DOUBTED)
 _PUT_OFF_COLUMNS = ("reason", "detail", "not_before")

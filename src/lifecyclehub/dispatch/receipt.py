@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, literal, select, update
 
-from lifecyclehub.dispatch.claim import release_charges
+from lifecyclehub.dispatch.claim import IN_TURN, release_charges
 from lifecyclehub.dispatch.made import Made
 from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Receipt
@@ -51,7 +51,7 @@ _OPEN = Write(
     .values(state="open", holder=None, reason=None, detail=None)
 )
 _NEXT = Query(
-    select(_effect.c.target, _effect.c.id).where(tables.ON_TARGET, _effect.c.state == "ready").order_by(_effect.c.id),
+    select(_effect.c.target, _effect.c.id).where(tables.ON_TARGET, _effect.c.state == "ready").order_by(*IN_TURN),
     _effect.c.target,
 )
 _link = tables.link

@@ -237,7 +237,9 @@ class DueEffect:
 def _has_its_turn() -> ColumnElement[bool]:
     """Give the condition that nothing goes before an effect that is ready on its target record: the claim asks the same."""
     other = _effect.alias()
-    first = or_(other.c.state != "ready", other.c.id < _effect.c.id)
+    begun, other_begun = _effect.c.epoch > 0, other.c.epoch > 0
+    earlier = or_(and_(begun, other_begun), and_(~begun, ~other_begun)) & (other.c.id < _effect.c.id)
+    first = or_(other.c.state != "ready", and_(other_begun, ~begun), earlier)
     return ~exists().where(other.c.target == _effect.c.target, tables.ON_TARGET, first)
 
 

@@ -12,7 +12,7 @@ from lifecyclehub.admin.applied import read_applied
 from lifecyclehub.admin.effects import Answer, AnswerEffects
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared
-from lifecyclehub.dispatch.upkeep import Advance, Answered, Parking, answer, expire, hold, park
+from lifecyclehub.dispatch.upkeep import Advance, Answered, Parking, answer, expire, have_their_turn, hold, park
 from lifecyclehub.intake.decide import Decide
 from lifecyclehub.messages import Done, Retry
 from lifecyclehub.store import tables as t
@@ -110,6 +110,21 @@ def test_effects_on_one_record_are_sent_in_the_order_they_were_planned(story: St
     assert claim(story, second).verdict == "wait", "what is uncertain keeps its place"
     put(story, first, state="parked")
     assert claim(story, second).verdict == "go", "a person's question keeps nobody waiting"
+
+
+def test_what_had_its_turn_keeps_it_also_when_the_clock_was_put_back_since(story: Story) -> None:
+    prepared = ready_project(story)
+    tasks = [one for one in advance(story, *story.answer(prepared, DONE)) if one.action == "create_task"]
+    first, second, *_ = sorted(tasks, key=lambda one: one.effect)
+    put(story, second, epoch=1)  # it was sent once, and is tried again; the other one got its id after the clock was put back
+    second = replace(second, epoch=1)
+
+    assert story.ask(have_their_turn, [first.effect, second.effect]) == [second.effect]
+    assert claims(story, first, second) == ["wait", "go"]
+    put(story, second, state="ready", epoch=2)
+    assert claim(story, first).verdict == "wait"
+    put(story, second, state="done")
+    assert claim(story, first).verdict == "go"
 
 
 def test_what_is_in_flight_wakes_the_next_one_on_its_record_when_it_is_done(story: Story) -> None:
