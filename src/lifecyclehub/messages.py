@@ -31,6 +31,11 @@ class Delivery:
     received_at: datetime
 
 
+def page_address(said: str | None) -> str | None:
+    """Give a vendor's address when it opens a page: it is shown to be clicked, and `javascript:` would run in our name."""
+    return said if said and said.startswith(("https://", "http://")) and said.isprintable() else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A vendor's record as it was when we looked. `data` is the vendor's own JSON, untouched.
@@ -49,6 +54,10 @@ class Document:
     marker: str | None = None
     url: str | None = None
     merged: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take no address that does something else than open a page."""
+        object.__setattr__(self, "url", page_address(self.url))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +148,10 @@ class Done:
     url: str | None = None
     version: str | None = None
     document: Document | None = None
+
+    def __post_init__(self) -> None:
+        """Take no address that does something else than open a page."""
+        object.__setattr__(self, "url", page_address(self.url))
 
 
 @dataclass(frozen=True, slots=True)

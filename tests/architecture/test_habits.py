@@ -73,6 +73,30 @@ def test_a_direct_look_at_the_clock_would_be_found(line: str) -> None:
     assert list(unrepeatable(ast.parse(line))) != []
 
 
+# How long `==` takes tells how much of a guess is right; `hmac.compare_digest` takes as long for every guess.
+TELLING = re.compile(r"(.*_)?(digest|mac|hmac|secret|presented|password|access_token)s?")
+MAY_COMPARE = ("sandbox", "torture")  # simulated tools; nobody gains by guessing them
+
+
+def told_by_time(node: ast.AST) -> Iterator[tuple[int, str]]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Compare) and any(isinstance(one, ast.Eq | ast.NotEq) for one in inner.ops):
+            for side in (inner.left, *inner.comparators):
+                named = side.func if isinstance(side, ast.Call) else side
+                if isinstance(named, ast.Attribute | ast.Name) and TELLING.fullmatch(dotted(named).rpartition(".")[2]):
+                    yield inner.lineno, dotted(named)
+
+
+@pytest.mark.parametrize("path", modules(), ids=place)
+def test_nothing_that_can_be_guessed_is_compared_with_an_ordinary_equals(path: Path) -> None:
+    assert place(path).startswith(MAY_COMPARE) or list(told_by_time(tree(path))) == []
+
+
+@pytest.mark.parametrize("line", ["if digest == wanted: pass", "ok = given != self.secret", "h.digest() == x"])
+def test_a_comparison_that_tells_by_its_time_would_be_found(line: str) -> None:
+    assert list(told_by_time(ast.parse(line))) != []
+
+
 @pytest.mark.parametrize("path", modules(), ids=place)
 def test_only_doors_and_the_sandbox_print(path: Path) -> None:
     if not within(place(path), PRINTS):

@@ -6,7 +6,7 @@ import pytest
 
 from lifecyclehub.connector import said_by, usual_judgement, wished_by
 from lifecyclehub.dispatch.perform import _text
-from lifecyclehub.messages import Refused, Reply, Retry, Unknown
+from lifecyclehub.messages import Document, Done, Refused, Reply, Retry, Unknown
 
 
 @pytest.mark.parametrize("body", [b"no\x00 such\x00\n\tfield\x00", b'"no\x00 such field"', b"\x00no such field"])
@@ -67,3 +67,17 @@ def test_a_vendors_wish_is_read_in_both_forms(headers: dict[str, str], wished: f
 def test_what_may_be_sent_again_waits_as_long_as_the_vendor_wishes() -> None:
     busy = Reply(status=503, headers={"retry-after": "90"}, body=b"busy")
     assert usual_judgement(busy, creates=False) == Retry("status 503: busy", 90.0)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", " https://x.example", "https://x/\x1b[2J", "//x", ""],
+)
+def test_only_what_opens_a_page_is_taken_for_a_records_address(address: str) -> None:
+    assert Document(kind="asana.project", id="1", url=address).url is None
+    assert Done(record_id="1", url=address).url is None
+
+
+def test_an_address_of_a_page_is_kept() -> None:
+    for address in ("https://app.asana.com/0/1", "http://127.0.0.1:8470/a?b=c#d"):
+        assert Document(kind="asana.project", id="1", url=address).url == Done(url=address).url == address

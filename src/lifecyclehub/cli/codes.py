@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from lifecyclehub.cli.visible import visible
 from lifecyclehub.errors import ConfigurationError, HubError, NotThere
 
 OK: Final = 0
@@ -18,13 +19,13 @@ _CODES: Final = ((NotThere, NOT_FOUND), (ConfigurationError, CONFIGURATION), (Hu
 def told(error: HubError) -> str:
     """Write an error for people: what is wrong, where, and how to mend it, each on its line."""
     if not isinstance(error, ConfigurationError):
-        return f"Error: {error}"
+        return visible(f"Error: {error}")
     lines = [f"Error: {error.what}"]
     if error.where:
         lines.append(f"Where: {error.where}")
     if error.mend:
         lines.append(f"Mend:  {error.mend}")
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def tell(error: HubError) -> None:

@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from lifecyclehub import __version__
 from lifecyclehub.cli.codes import ATTENTION, OK, end_with
 from lifecyclehub.cli.home import holder_of, settings_of
+from lifecyclehub.cli.logs import logging_to
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub, with_port
 from lifecyclehub.settings import DEFAULT_PORT, FILE, Settings, write_settings
@@ -47,7 +48,11 @@ def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or Ctrl-C; what is in flight ends first. Gives the exit code."""
     asked = options(argparse.ArgumentParser(prog="lifecyclehub serve")).parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with logging_to(sys.stderr):
+        return _run(asked)
+
+
+def _run(asked: argparse.Namespace) -> int:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is left out while the last one runs is no news
     try:
         settings = _with_host(settings_of(asked.home), asked.host, behind_proxy=asked.behind_proxy)

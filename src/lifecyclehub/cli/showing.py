@@ -16,21 +16,31 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lifecyclehub.cli.visible import visible
+
 _WIDE = 160  # where nobody looks at a screen, nothing is folded
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+class _Screen(Console):
+    """A console that shows what would steer it."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, with others' control characters written out."""
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
 
 
 def console() -> Console:
     """Give the console of standard output; its width is the screen's."""
     screen = sys.stdout.isatty()
     width = None if screen or "COLUMNS" in os.environ else _WIDE
-    return Console(width=width, highlight=False, soft_wrap=not screen)
+    return _Screen(width=width, highlight=False, soft_wrap=not screen)
 
 
 def complaints() -> Console:
     """Give the console of standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _Screen(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def plain(value: Any) -> Any:
@@ -88,8 +98,8 @@ def text(value: object) -> str:
     if isinstance(value, datetime):
         return ago(value)
     if isinstance(value, list | tuple):
-        return escape(", ".join(str(one) for one in value))
-    return escape(str(value))
+        value = ", ".join(str(one) for one in value)
+    return escape(visible(str(value)))
 
 
 _UNITS = ((86_400 * 2, 86_400, "days"), (3_600 * 2, 3_600, "hours"), (120, 60, "minutes"), (2, 1, "seconds"))
