@@ -243,7 +243,7 @@ async def test_a_look_is_known_with_its_beginning_and_its_end(h: Hall, there: bo
     fetch = h.hub.intake._fetch
 
     async def slowly(*asked: Any) -> Any:
-        h.clock.at += 3
+        h.clock.ahead_s += 3
         if not there:
             raise RecordGone("deleted")
         return await fetch(*asked)
@@ -253,4 +253,4 @@ async def test_a_look_is_known_with_its_beginning_and_its_end(h: Hall, there: bo
 
     looks = [row["answered_at"] - row["fetched_at"] for row in h.rows(t.link)]
     assert looks
-    assert {look.total_seconds() for look in looks} == {3.0}
+    assert all(3.0 <= look.total_seconds() < 60 for look in looks)
