@@ -37,6 +37,7 @@ _METADATA: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
     )
 )
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_OWN_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")  # never public, but leads to IPv4 all the same
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # all that is handed out so far
 # What Python 3.11 still takes for global: the retired 6to4 relay, the newer documentation prefix.
@@ -57,7 +58,7 @@ def _carried(address: Address) -> tuple[Address, ...]:
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
     found: list[Address] = [address]
-    if address in _NAT64 or address in _COMPATIBLE:
+    if address in _NAT64 or address in _OWN_NAT64 or address in _COMPATIBLE:
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     if address.sixtofour is not None:
         found.append(address.sixtofour)

@@ -19,6 +19,7 @@ METADATA = [
     "169.254.169.254",
     "::ffff:169.254.169.254",
     "64:ff9b::a9fe:a9fe",  # NAT64
+    "64:ff9b:1::a9fe:a9fe",  # NAT64 with a prefix of the network's own (RFC 8215)
     "2002:a9fe:a9fe::",  # 6to4
     "::169.254.169.254",
     "169.254.170.2",
