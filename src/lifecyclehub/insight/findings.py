@@ -18,6 +18,7 @@ from lifecyclehub.store.things import Row
 UNASSIGNED: Final = "unassigned"
 INVITE: Final = "Invite them there, or correct the address where it comes from; what is made from then on is theirs."
 BRAKE: Final = "brake"
+DRIFT: Final = "drift"
 WITHHELD: Final = "withheld"
 FindingKind = Literal["double", "drift", "missed", "unassigned", "brake", "withheld"]
 FindingState = Literal["open", "settled"]

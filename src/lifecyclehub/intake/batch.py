@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, Final
 from zlib import crc32
 
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, bindparam, delete, text, update
 
 from lifecyclehub.errors import LostRace
-from lifecyclehub.insight.findings import UNASSIGNED
+from lifecyclehub.insight.findings import DRIFT, UNASSIGNED
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Write
 from lifecyclehub.store.state import State, by, keyed, records, rows
 from lifecyclehub.store.things import COLUMNS, TABLES, Row
 from lifecyclehub.store.types import as_read
@@ -322,8 +323,16 @@ class Batch:
         insert_all(self.conn, tables.snapshot, self.snapshots)
         insert_new(self.conn, tables.event, self.events)
         insert_new(self.conn, tables.finding, self.findings)
+        again = [{"of": row["subject"], "what": row["about"], "now": row["at"]} for row in self.findings if row["kind"] == DRIFT]
+        _AGAIN.run(self.conn, again)
 
 
+_FINDING = tables.finding
+_AGAIN = Write(  # what a person settled was the time before
+    update(_FINDING)
+    .where(_FINDING.c.kind == DRIFT, _FINDING.c.subject == bindparam("of"), _FINDING.c.about == bindparam("what"))
+    .values(at=bindparam("now"), settled_at=None, settled_by=None, settled_why=None)
+)
 _PREFIX = {
     "client": "cli",
     "engagement": "eng",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lifecyclehub.admin.findings import SettleFindings, Settling
 from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.decide import SettleAndDecide
 from lifecyclehub.intake.fetch import gone, observe
@@ -92,6 +93,20 @@ def test_a_field_whose_word_is_ours_is_never_taken_over_and_a_change_of_it_is_sh
     assert found == {}
     assert [(one["kind"], one["about"]) for one in findings] == [("drift", 'deal.title="now"')]
     assert observed(sent or before) in findings[0]["detail"]
+
+
+def test_a_change_that_a_person_settled_is_shown_again_when_it_happens_again(story: Story) -> None:
+    settled_field(story, "before", None, hub_owned=True)
+    (first,) = story.rows(t.finding)
+    with story.engine.begin() as conn:
+        SettleFindings(story.clock)(conn, [Settling(finding=first["id"], who="kim", why="sales does that on purpose")])
+        conn.execute(t.mirror.delete())
+    story.clock.at += 60
+    settled_field(story, "before", None, hub_owned=True)
+    (again,) = story.rows(t.finding)
+    assert again["id"] == first["id"]
+    assert [again[f"settled_{word}"] for word in ("at", "by", "why")] == [None] * 3
+    assert again["at"] > first["at"]
 
 
 # --- records ------------------------------------------------------------------------------------------------------------
