@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 
 from lifecyclehub.errors import ConfigurationError
+from lifecyclehub.store.sql import begin_with
 
 SQLITE = "sqlite+pysqlite"
 POSTGRES = "postgresql+psycopg"
@@ -91,7 +92,7 @@ def _open_postgres(url: str) -> Engine:
     def _begin(conn: Connection) -> None:
         # The driver begins with the first statement only; `in_transaction` must be able to tell that from one that was ended.
         if conn.get_execution_options().get("write", True):
-            conn.exec_driver_sql("SELECT 1")
+            begin_with(conn, "SELECT 1")
 
     return engine
 
@@ -123,7 +124,7 @@ def _open_sqlite(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
         immediate = conn.get_execution_options().get("write", True)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        begin_with(conn, "BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
 

@@ -185,6 +185,17 @@ def _run(conn: Connection, text: str, parameters: Any, *, many: bool = False, co
         cursor.close()
 
 
+def begin_with(conn: Connection, text: str) -> None:
+    """Run the first statement of a transaction that is just beginning."""
+    cursor = conn.connection.cursor()
+    try:
+        cursor.execute(text)
+    except conn.dialect.loaded_dbapi.Error as error:
+        raise _as_sqlalchemy(conn, cursor, text, error, many=False) from error
+    finally:
+        cursor.close()
+
+
 def _as_sqlalchemy(conn: Connection, cursor: Any, text: str, error: Exception, *, many: bool) -> BaseException:
     """Give the error that SQLAlchemy would raise, without values; a connection that is gone is given up, as it does."""
     lost = not conn.closed and conn.dialect.is_disconnect(error, conn.connection.dbapi_connection, cursor)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from lifecyclehub.admin.hosts import MACHINE_VARIABLE, host_fingerprint
 from lifecyclehub.jsonio import loads
@@ -59,6 +59,17 @@ def _stays(close: bool = True) -> None:  # noqa: FBT001, FBT002 (as SQLAlchemy d
     """Stay open."""
 
 
+class _Kept(Connection):
+    """The only connection of a database in memory: opening one costs as much as most of what is asked on it."""
+
+    def close(self) -> None:
+        """Stay open; what was begun and not committed is undone."""
+        begun = self.get_transaction()
+        if begun is not None:
+            begun.rollback()
+        self._execution_options = self.engine._execution_options
+
+
 class Database:
     """One database for many scenarios, one after the other."""
 
@@ -78,6 +89,8 @@ class Database:
         self.dialect = self.engine.dialect.name
         upgrade(self.engine)
         if self.dialect == "sqlite":
+            kept = _Kept(self.engine)
+            self.engine.connect = lambda: kept  # type: ignore[method-assign]
             self._watch()
         self._rows = self._first_rows()
         self._write(self._rows)

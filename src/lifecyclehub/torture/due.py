@@ -12,6 +12,7 @@ from lifecyclehub.store.sql import Query
 
 _effect, _notice = tables.effect, tables.notice
 MOST_EFFECTS: Final = 400  # a scenario has some dozens
+CHANGES_NOTHING_DUE: Final = frozenset({"beat", "hold", "let_go", "_take", "_came_to", "_add", "_stop", "drop_ended"})
 _OVER: Final = timedelta(seconds=6)  # a claim is over only some seconds after its deadline
 
 

@@ -247,17 +247,18 @@ class Persons:
         for name in TOOLS:
             await self._run(Replay(hub.rules, self._world.clock), Wanted(connection=name))
 
-    async def answer_parked(self) -> int:
-        """Sign in where the hub asks for it; say of every parked effect what became of it, by a look into the tool.
+    def sign_in_where_asked(self) -> bool:
+        """Sign in where the last token of a grant got lost on the way: what is in doubt there stays so until then."""
+        asked = self._sign_in_again(self._world.plan.rotates)
+        if asked:
+            self._connection(str(self._world.plan.rotates), "active", None)
+        return asked
 
-        Gives how many answers that were.
-        """
+    async def answer_parked(self) -> int:
+        """Say of every parked effect what became of it, by a look into the tool; give how many answers that were."""
         hub = self._world.hub
         if hub is None:
             return 0
-        if self._sign_in_again(self._world.plan.rotates):  # a grant whose last token got lost on the way
-            self._connection(str(self._world.plan.rotates), "active", None)
-            return 1
         table = tables.effect
         with self._world.database.engine.connect().execution_options(write=False) as conn, conn.begin():
             parked = [dict(row) for row in conn.execute(select(table).where(table.c.state == "parked")).mappings()]

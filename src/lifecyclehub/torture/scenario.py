@@ -183,7 +183,7 @@ class Scenario:
         calm = 0
         while world.loop.time() - began < PATIENCE_S:
             await asyncio.sleep(_LOOK_S if calm else 200.0)
-            if self._open():
+            if self.persons.sign_in_where_asked() or self._open():
                 calm = 0
                 continue
             answered = await self.persons.answer_parked()
