@@ -122,6 +122,8 @@ class TakeClaims:
             row = effects.get(one.prepared.effect)
             if row is None or row["state"] != "ready" or one.key_s is None or row["unsure_since"] is None:
                 continue
+            if row["body"] is None:  # never sent, as far as a restored store knows: there is nothing yet to look up by
+                continue
             if not 0 <= self._stopwatch.since_first(row["id"], row["unsure_since"]) < one.key_s:
                 stood = Stood.of(row)
                 row |= {"state": "in doubt", "reason": "key ended", "not_before": now}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from lifecyclehub.admin.applied import read_applied
 from lifecyclehub.admin.effects import Answer, AnswerEffects
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared
+from lifecyclehub.dispatch.tools import Restored
 from lifecyclehub.dispatch.upkeep import Advance, Answered, Parking, answer, expire, have_their_turn, hold, park
 from lifecyclehub.intake.decide import Decide
 from lifecyclehub.messages import Done, Retry
@@ -134,6 +136,21 @@ def test_what_is_in_flight_wakes_the_next_one_on_its_record_when_it_is_done(stor
     )
 
     assert story.answer(tasks[0], Done(record_id="t1")) == [tasks[1].effect]
+
+
+def test_what_a_restore_may_have_made_us_forget_is_looked_up_with_a_body_also_when_its_key_ended(story: Story) -> None:
+    prepared, at = ready_project(story), story.clock.now()
+    put(story, prepared, unsure_since=at - timedelta(days=1))
+    restored = Restored(at - timedelta(days=1), at + timedelta(seconds=1))
+    one = Claim(prepared=prepared, request=request_of(story, prepared), holder="hub", sending_s=30, key_s=3600)
+    story.clock.at += 2
+
+    with story.engine.begin() as conn:
+        assert TakeClaims(story.ids, story.clock, restored=lambda: restored)(conn, [one])[0].verdict == "gone"
+
+    row = effect(story, prepared)
+    assert (row["state"], row["reason"]) == ("in doubt", "restored")
+    assert None not in (row["body"], row["input"], row["deadline"]), "else it could never be looked up"
 
 
 def test_a_retry_sends_the_body_it_had_with_the_same_key(story: Story) -> None:

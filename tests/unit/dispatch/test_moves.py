@@ -19,7 +19,7 @@ from lifecyclehub.dispatch import plan
 from lifecyclehub.dispatch.advance import Left
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.moves import MOVES, NoSuchMove, Stood, allowed, swap, write
-from lifecyclehub.dispatch.prepared import Claim, Prepared
+from lifecyclehub.dispatch.prepared import Claim, Prepared, request_as_json
 from lifecyclehub.dispatch.upkeep import Advance, Answered, Parking, answer, expire, hold, park
 from lifecyclehub.errors import LostRace
 from lifecyclehub.intake.decide import Decide
@@ -106,9 +106,9 @@ def decide(conn: Any, story: Story, prepared: Prepared) -> object:
 
 def claimed_late(conn: Any, story: Story, prepared: Prepared) -> object:
     """Claim it when the vendor has forgotten the key of a sending that may have done it."""
-    conn.execute(update(t.effect).values(unsure_since=now(story) - timedelta(hours=1)))
     action: Any = story.rules.action(prepared.connector, prepared.action)
     request = action.render(action.input.model_validate(prepared.input), prepared.body, prepared.key)
+    conn.execute(update(t.effect).values(unsure_since=now(story) - timedelta(hours=1), body=request_as_json(request)))
     one = Claim(prepared=prepared, request=request, holder="hub", sending_s=30, key_s=60)
     return TakeClaims(story.ids, story.clock)(conn, [one])
 
