@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from lifecyclehub.errors import LostRace
+from lifecyclehub.store.database import open_engine
 from lifecyclehub.store.writer import Store, StoreBusy, StoreClosed
 from tests.support.shop import Shop, sheet, write, written
 
@@ -319,3 +320,13 @@ async def test_a_deadlock_between_writers_is_run_again(postgres_engine: Engine) 
         assert await store.read(written) == [(1, "0++"), (2, "0++")]
     finally:
         await asyncio.to_thread(store.close)
+
+
+async def test_a_closed_store_says_so_to_who_asks_as_to_who_writes(sqlite_url: str) -> None:
+    store = Store(open_engine(sqlite_url))
+    store.close()
+    with pytest.raises(StoreClosed):
+        await store.read(lambda _: 1)
+    with pytest.raises(StoreClosed):
+        await store.run(lambda _, items: items, 1)
+    store.engine.dispose()

@@ -65,7 +65,7 @@ class Store:
         self.counts = Counts()
         self._batch = batch
         self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
-        self._closed = False
+        self._closed = self._ended = False
         count = writers or (1 if engine.dialect.name == "sqlite" else 4)
         self._threads = [threading.Thread(target=self._work, name=f"store-{n}", daemon=True) for n in range(count)]
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store-read")
@@ -88,8 +88,10 @@ class Store:
     async def read(self, question: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Answer a question from a consistent snapshot; `question` takes a Connection first and must not write.
 
-        Raises StoreBusy while the database cannot be reached: that is no fault of what was asked.
+        Raises StoreBusy while the database cannot be reached: that is no fault of what was asked. StoreClosed at the end.
         """
+        if self._ended:
+            raise StoreClosed("the store is closed")
 
         def answer() -> R:
             try:
@@ -118,6 +120,7 @@ class Store:
             if (late := self._asks.get()) is not None:
                 late.error = StoreClosed("the store is closed")
                 self._answer([late])
+        self._ended = True
         self._readers.shutdown(wait=True)
 
     # --- on the writer threads ----------------------------------------------------------------------------------------
