@@ -94,7 +94,7 @@ class TryAgain(CallFailed):
 
 
 class Spared(TryAgain):
-    """Nothing was sent: calls wait for `after` seconds, because the tool failed too often just now, or its rate is used up.
+    """Nothing was done: calls wait for `after` seconds, because the tool failed too often just now, or its rate is used up.
 
     That counts as no attempt.
     """

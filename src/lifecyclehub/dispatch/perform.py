@@ -208,7 +208,7 @@ class Performer:
         try:
             reply = await self._tools.client.send(target, request, deadline_monotonic=deadline.monotonic, on_sent=left)
         except Spared as error:
-            return Answer(Retry(error.reason, error.after), bytes_sent=False, spared=True)
+            return Answer(Retry(error.reason, error.after), bytes_sent=sent, spared=True)
         except TryAgain as error:
             nothing_done = not error.sent or isinstance(action.once, Natural)
             outcome: Outcome = Retry(error.reason, error.after) if nothing_done else Unknown(error.reason)

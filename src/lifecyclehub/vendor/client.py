@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import httpx
 
-from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, TryAgain
+from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, Spared, TryAgain
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.ports import Clock, Randomness
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
@@ -26,6 +26,8 @@ from lifecyclehub.vendor.transport import Limits, TransportFactory, Wire, defaul
 T = TypeVar("T")
 
 CONFIRM: Final = "If no other hub works for this business any more, run `lifecyclehub confirm`."
+QUOTA_S: Final = 60.0
+"""Who asks to be left alone for so long has a quota that is used up: waiting for the next one is no failure of an attempt."""
 TOKEN_REPLY_CAP: Final = 256 * 1024
 
 
@@ -65,9 +67,10 @@ class Client:
 
         The deadline is the earliest of `deadline_monotonic` (on the clock's monotonic scale) and the request's or
         the connection's own total. `on_sent` is called once, just before the first byte leaves.
-        Raises `Spared` (nothing was sent) while the tool fails too often; `TryAgain`, whose `sent` tells whether the
-        vendor may have done it, and whose `after` is the vendor's wish; `NeedsReauthorization` after a 401 that a
-        refresh did not cure; `ConfigurationError` (nothing was sent) for an address, path or header that is not allowed.
+        Raises `Spared` (nothing was done) while the tool fails too often or a rate is used up; `TryAgain`, whose `sent`
+        tells whether the vendor may have done it, and whose `after` is the vendor's wish; `NeedsReauthorization` after a
+        401 that a refresh did not cure; `ConfigurationError` (nothing was sent) for an address, path or header that is
+        not allowed.
         """
         if not self.may_call():
             raise ConfigurationError("nothing is sent from this home: it is not one that may write to the tools.", mend=CONFIRM)
@@ -158,9 +161,12 @@ class Client:
 
     def _too_many(self, target: Target, reply: Reply) -> TryAgain:
         after = retry_after(reply, self.clock.now())
+        said = f"{target.about.name} has had too many requests (status 429)"
         if after is not None:
             self._rates.pause(target.connection, after)
-        return TryAgain(f"{target.about.name} has had too many requests (status 429)", after=after, sent=False)
+        if after is not None and after >= QUOTA_S:
+            return Spared(target.connection, after, said)
+        return TryAgain(said, after=after, sent=False)
 
 
 def _failure(outcome: Reply | TryAgain) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 import respx
 
 from lifecyclehub.connector import Auth, Rate
-from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, TryAgain
+from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, Spared, TryAgain
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.vendor.call import HubCall
 from lifecyclehub.vendor.client import retry_after
@@ -196,6 +196,14 @@ async def test_a_429_means_that_nothing_was_done_and_quietens_the_connection() -
     assert (caught.value.sent, caught.value.after) == (False, 3.0)
     await sender.send(target(), POST)
     assert calls == [0.0, 3.0]
+
+
+@pytest.mark.parametrize(("wish", "spared"), [("59", False), ("60", True), ("86400", True)])
+async def test_waiting_for_a_quota_is_no_attempt(wish: str, spared: bool) -> None:
+    sender = client(lambda _: httpx.Response(429, headers={"retry-after": wish}), clock=MovedClock())
+    with pytest.raises(TryAgain) as caught:
+        await sender.send(target(), POST)
+    assert (isinstance(caught.value, Spared), caught.value.after, caught.value.sent) == (spared, float(wish), False)
 
 
 async def test_a_wish_longer_than_the_deadline_is_refused_at_once_without_sending() -> None:
