@@ -82,12 +82,20 @@ _POINTS: Final = (
     ),
     *(f"{tool} {sort} {when}" for tool in TOOLS for sort in ("write", "read") for when in ("leaves", "acted", "answered")),
 )
+_SELDOM: Final = tuple(one for one in _POINTS if one.startswith(("_later", "fail", "desk write", "books write")))
 POINTS: Final = (*_POINTS, *FURTHER_POINTS)
 
 
 def plan_of(seed: int) -> Plan:
-    """Draw the scenario of a seed, with what further worlds hold."""
-    return further(plain(seed))
+    """Draw the scenario of a seed, with what further worlds hold, and deaths at each point often enough."""
+    plan = further(plain(seed))
+    dice = random.Random(f"deaths {seed}")
+    if dice.random() >= 0.6:
+        return plan
+    deaths = tuple(
+        Crash(dice.choice((*_POINTS, *_SELDOM, *_SELDOM)), 1, dice.choice((0.2, 2.0, 30.0))) for _ in range(dice.randint(1, 3))
+    )
+    return replace(plan, crashes=(*plan.crashes, *deaths))
 
 
 def plain(seed: int) -> Plan:

@@ -106,7 +106,8 @@ def _rotating_grant(plan: Plan) -> Plan:
     ]
     faults += _several(dice, 0.6, 3, lambda: Fault("access ends", tool, dice.uniform(5, CHAOS_S)))
     crashes = [
-        Crash(dice.choice(FURTHER_POINTS), dice.randint(1, 4), dice.choice((0.2, 2.0, 30.0))) for _ in range(dice.randint(0, 3))
+        Crash(dice.choice(FURTHER_POINTS), dice.choice((1, 1, 1, 2, 3)), dice.choice((0.2, 2.0, 30.0)))
+        for _ in range(dice.randint(1, 4))
     ]
     return replace(_with(plan, faults), rotates=tool, crashes=(*plan.crashes, *crashes))
 
