@@ -28,6 +28,7 @@ from lifecyclehub.settings import Settings
 from lifecyclehub.store.database import POSTGRES
 from lifecyclehub.store.leases import living_hubs
 
+_SHOWN_FINDINGS: Final = 5
 _WORDS = {"open": "to be worked on", "held": "held", "planned": "planned", "ready": "ready to be sent", "parked": "PARKED"}
 
 
@@ -142,6 +143,11 @@ def _show(seen: _Seen) -> None:
         print_table(
             ("For a person", "Why", "What it says"), rows_, empty="", title="Parked (lifecyclehub explain ID says what to do)"
         )
+    if now.findings:
+        found = [(one.id, one.kind, _short(one.detail)) for one in now.findings[:_SHOWN_FINDINGS]]
+        more = "" if len(now.findings) <= _SHOWN_FINDINGS else f"; {len(now.findings) - _SHOWN_FINDINGS} more"
+        title = f"Findings (lifecyclehub findings ID says what to do{more})"
+        print_table(("Found", "What", "What it says"), found, empty="", title=title)
     if seen.waiting.checked.problems:
         out.print("\nMappings: edited files are faulty and not applied; see `lifecyclehub mappings check`.", markup=False)
     elif seen.waiting.standing != "in step":
