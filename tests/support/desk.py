@@ -66,8 +66,10 @@ class Desk:
             installation=story.made.installation,
             targets=self._target,
             registry=SimpleNamespace(get=lambda _: SimpleNamespace(about=about)),
+            restored=lambda: None,
             client=SimpleNamespace(clock=story.clock, breakers=Breakers(story.clock)),
         )
+        self.tools = tools
         nobody: Any = None
         performer = Performer(tools, nobody, nobody, nobody, nobody)
         self.stopwatch = Stopwatch(story.clock)

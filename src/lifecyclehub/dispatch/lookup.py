@@ -172,11 +172,22 @@ class Lookup:
             await self._find(row, action, target, began)
 
     async def _key_serves(self, row: Row, once: NativeKey, target: Target) -> bool:
-        """Tell whether a repeat still arrives within the key's window, and no stored error would only come back."""
+        """Tell whether a repeat still arrives within the key's window, and no stored error would only come back.
+
+        After a restore it may have been rendered anew since, under another key: what can be looked for is looked for.
+        """
+        if once.marker_after and self._was_forgotten(row):
+            return False
         age = self._stopwatch.since_first(row["id"], row["unsure_since"] or row["claimed_at"])
         if not 0 <= age < once.window_s - target.timeout_s - _AGAIN_S:
             return False
         return not (once.caches_errors and await self._tools.store.read(answered, row["id"], row["revision"]))
+
+    def _was_forgotten(self, row: Row) -> bool:
+        """Tell whether a restore made us forget what became of it."""
+        restored = self._tools.restored()
+        before = restored is not None and row["claimed_at"] is not None and row["claimed_at"] < restored.at
+        return before or bool(row["reason"] == "restored")
 
     async def _find(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:
         # Before the look: it proves nothing about what only shows up while it is made. Also where the tool said that it

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lifecyclehub.connector import NativeKey, Natural, Never, UniqueId
+from lifecyclehub.dispatch.tools import Restored
 from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginRaised, RecordGone, TryAgain
 from lifecyclehub.messages import Absent, CannotTell, Done, Found, Retry
 from lifecyclehub.store import tables as t
@@ -69,6 +70,26 @@ async def test_where_the_key_does_not_serve_it_is_looked_up(
 
     assert desk.act.looks == 1
     assert (row["state"], row["record_id"]) == ("done", "555")
+
+
+async def test_what_a_restore_made_us_forget_is_looked_up_though_its_key_would_serve(story: Story) -> None:
+    """Since the backup it may have been rendered anew, and been done under that key."""
+    prepared = doubt(story)
+    put(story, prepared, reason="restored")
+    desk = Desk(story, KEY, lambda: Found((DONE,)))
+
+    row = await desk.look(prepared)
+
+    assert (desk.act.looks, row["state"], row["record_id"]) == (1, "done", "555")
+
+
+async def test_so_is_what_was_in_doubt_when_the_backup_was_made(story: Story) -> None:
+    prepared = doubt(story)
+    desk = Desk(story, KEY, lambda: Found((DONE,)))
+    now = story.clock.now()
+    desk.tools.restored = lambda: Restored(now, now + timedelta(seconds=1))
+
+    assert (await desk.look(prepared))["state"] == "done"
 
 
 def was_answered(story: Story, prepared: Any, status: int | None, revision: int = 1) -> None:
