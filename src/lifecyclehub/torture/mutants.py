@@ -157,7 +157,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "renews without asking whether another hub does": Mutant(
         "P7", "vendor.grants:Grants._renewed", "mine = await self._store.hold(target.grant)", "mine = True"
     ),
-    "takes a living hub for dead": Mutant("P2", "store.leases:living_at", "_lease.c.until > moment", "_lease.c.until < moment"),
     "no_fence": Mutant(
         "P2", "dispatch.receipt:WriteReceipts._apply", 'present = one.epoch == row["epoch"] and', "present = True or"
     ),
