@@ -29,7 +29,7 @@ from lifecyclehub.dispatch.upkeep import (
     undecided,
     waiting_effects,
 )
-from lifecyclehub.errors import PluginHangs
+from lifecyclehub.errors import LostRace, PluginHangs
 from lifecyclehub.messages import Done
 from lifecyclehub.ports import Clock, Ids
 from lifecyclehub.rules import Rules
@@ -99,7 +99,7 @@ class Dispatcher:
         try:
             if await self._try(prepared):
                 self._queued.add(prepared.effect)
-        except (StoreBusy, StoreClosed):
+        except (StoreBusy, StoreClosed, LostRace):
             self._stranded.add(prepared.effect)
         finally:
             self._let_go(prepared)
@@ -112,7 +112,7 @@ class Dispatcher:
     async def _try(self, prepared: Prepared) -> bool:
         try:
             return await self._performer.perform(prepared)
-        except (StoreBusy, StoreClosed):
+        except (StoreBusy, StoreClosed, LostRace):
             raise
         except PluginHangs as error:
             await self._tools.store.run(hold, Parking(prepared.effect, "connection", str(error), self._tools.clock.now()))
@@ -209,7 +209,7 @@ class Dispatcher:
         """Check effects together; one that cannot even be checked is parked, and keeps none of the others."""
         try:
             return await self._tools.store.run_all(self._advance, effects)
-        except (StoreBusy, StoreClosed, DBAPIError):
+        except (StoreBusy, StoreClosed, DBAPIError, LostRace):
             raise
         except Exception as error:
             if len(effects) > 1:
@@ -265,7 +265,7 @@ class Dispatcher:
                 self._left_held = False
             if self._left_undecided:
                 await self.decide_what_is_left()
-        except StoreBusy:
+        except (StoreBusy, LostRace):
             self._stranded.update(stranded)
             self._left_undecided = True
             raise

@@ -19,6 +19,7 @@ from lifecyclehub.errors import (
     ConfigurationError,
     Forbidden,
     HubError,
+    LostRace,
     MappingError,
     Moved,
     NeedsReauthorization,
@@ -318,7 +319,7 @@ class Intake:
         elif isinstance(error, Spared):
             first, until = notices[0]["first_failed_at"], now + timedelta(seconds=error.after or 0.0)
             item = Failed(notices=ids, state="open", reason="spared", detail=text, since=first, next=until, tries=0)
-        elif isinstance(error, CallFailed):
+        elif isinstance(error, CallFailed | LostRace):
             since = notices[0]["first_failed_at"] or now
             after = getattr(error, "after", None)
             when = next_try(since, notices[0]["attempts"] + 1, now, after, self._tools.randomness)

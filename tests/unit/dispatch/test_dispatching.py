@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from lifecyclehub.dispatch.perform import Answer
 from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, park
+from lifecyclehub.errors import LostRace
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
 from tests.support.bad_input import Hall, a_deal, hall
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.anyio
 async def h(tmp_path: Path) -> AsyncIterator[Hall]:
     async with hall(tmp_path) as opened:
         opened.hub.timers.stop()  # the test says what time brings, however slow the machine is
+        await opened.hub.settled()  # what a start decides anew is over
         await opened.switch_on()
         yield opened
 
@@ -56,8 +58,9 @@ def projects(h: Hall) -> int:
     return [path for path, _ in h.vendors.made].count("/api/1.0/projects")
 
 
-async def test_a_claim_that_met_a_busy_database_sends_nothing_and_is_tried_by_the_tick(h: Hall) -> None:
-    failing_store(h, h.hub.dispatcher._performer._claims, StoreBusy("database is locked"))
+@pytest.mark.parametrize("error", [StoreBusy("database is locked"), LostRace("another worker was quicker each time")], ids=repr)
+async def test_a_claim_that_met_a_busy_database_sends_nothing_and_is_tried_by_the_tick(h: Hall, error: Exception) -> None:
+    failing_store(h, h.hub.dispatcher._performer._claims, error)
 
     project = await win(h)
     assert (project["state"], project["epoch"], projects(h)) == ("ready", 0, 0)

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from lifecyclehub.admin.connections import pause_connection, resume_connection
 from lifecyclehub.dispatch.perform import Flow
-from lifecyclehub.errors import Forbidden, RecordGone, Unsupported
+from lifecyclehub.errors import Forbidden, LostRace, RecordGone, Unsupported
 from lifecyclehub.intake import work
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
@@ -99,6 +99,14 @@ async def test_a_delivery_that_the_database_refuses_is_parked_and_does_not_come_
     delivery = h.delivery()
     assert (delivery["state"], delivery["reason"]) == ("parked", "cannot be kept: ValueError: no time zone")
     await h.good()
+
+
+async def test_who_lost_every_race_is_tried_again_and_no_persons_question(h: Hall) -> None:
+    failing_store(h, h.hub.intake._settle, LostRace("another worker was quicker each time"))
+    (notice,) = await change(h)
+    assert (notice["state"], notice["reason"]) == ("open", "retry")
+    await h.forward(2)
+    assert [row["state"] for row in h.rows(t.notice, record_id="55")] == ["processed"]
 
 
 async def test_what_was_parked_is_no_question_any_more_once_its_record_was_taken_in(h: Hall) -> None:
