@@ -128,8 +128,11 @@ class Store:
     def _work(self) -> None:
         while (first := self._asks.get()) is not None:
             asks, end = self._take(first)
-            self._commit_together(asks)
-            self._answer(asks)
+            # Where there are several writers, each operation has a transaction of its own. Settling shares all open creates with
+            # others that settle; two writers that did so, and then had receipts of these to write, would wait for each other.
+            for together in [asks] if self.engine.dialect.name == "sqlite" else _by_operation(asks):
+                self._commit_together(together)
+                self._answer(together)
             if end:
                 return
 
@@ -193,10 +196,8 @@ class Store:
 
     @staticmethod
     def _run_groups(conn: Connection, asks: list[_Ask]) -> None:
-        groups: dict[Operation[Any, Any], list[_Ask]] = {}
-        for ask in asks:
-            groups.setdefault(ask.operation, []).append(ask)
-        for operation, members in groups.items():
+        for members in _by_operation(asks):
+            operation = members[0].operation
             items = [item for ask in members for item in ask.items]
             results = operation(conn, items)
             _still_ours(conn)
@@ -217,6 +218,13 @@ class Store:
                 loop.call_soon_threadsafe(_resolve, members)
             except RuntimeError:  # the loop is gone: nobody waits any more, what was committed stays
                 continue
+
+
+def _by_operation(asks: Sequence[_Ask]) -> list[list[_Ask]]:
+    groups: dict[Operation[Any, Any], list[_Ask]] = {}
+    for ask in asks:
+        groups.setdefault(ask.operation, []).append(ask)
+    return list(groups.values())
 
 
 def _still_ours(conn: Connection) -> None:
