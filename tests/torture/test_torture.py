@@ -19,7 +19,7 @@ from lifecyclehub.torture.elements import RESTORE, Act, Fault
 from lifecyclehub.torture.grants import Rotation
 from lifecyclehub.torture.loop import Process
 from lifecyclehub.torture.mutants import MUTANTS, broken, hunt
-from lifecyclehub.torture.plan import KINDS, POINTS, Plan, matrix, plan_of
+from lifecyclehub.torture.plan import CASTS, KINDS, POINTS, Plan, matrix, plan_of
 from lifecyclehub.torture.scenario import Scenario, run
 from lifecyclehub.torture.shrink import only, shrunk, written
 
@@ -132,6 +132,19 @@ def test_what_an_admin_does_and_tools_change_is_judged(database: Database, fault
     assert run(plan, database).violations == ()
     with broken(name):
         assert invariant in {one.invariant for one in run(plan, database).violations}
+
+
+def test_two_hubs_are_fenced_and_a_hub_that_is_not_is_noticed(database: Database) -> None:
+    """One sleeps with the answer that nothing was done, and wakes while the other one's sending has not landed yet."""
+    faults = (
+        Fault("429", "projects write", 1),
+        Fault("stalls there", "projects write answered", 1, 60.0),
+        Fault("late", "projects write", 2, 8.0),
+    )
+    plan = quiet(hubs=2, characters=CASTS[6], lags=(14.0,) * 4, faults=faults)
+    assert run(plan, database).violations == ()
+    with broken("no_fence"):
+        assert "I1 doubled" in {one.invariant for one in run(plan, database).violations}
 
 
 def test_a_dead_tool_that_keeps_another_one_waiting_is_noticed() -> None:

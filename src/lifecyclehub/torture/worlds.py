@@ -81,7 +81,7 @@ def _two_hubs(plan: Plan) -> Plan:
     if dice.random() < 0.5:  # it sleeps with an answer in its hands, and wakes while the other one is just sending
         tool, turn = dice.choice(TOOLS), dice.randint(1, 3)
         faults += [
-            Fault("5xx, not done", f"{tool} write", turn),
+            Fault("429", f"{tool} write", turn),
             Fault("stalls there", f"{tool} write answered", turn, dice.choice(_LEASE_OVER_S)),
             Fault(dice.choice(("slow", "no answer, done", "late")), f"{tool} write", turn + 1, 8.0),
         ]
