@@ -75,5 +75,7 @@ def drop_what_is_aside(admin: psycopg.Connection[Any]) -> None:
 
 
 def _looks(raw: Any, schema: str) -> str:
+    """Tell what is in a schema, and for which version: the only row that emptying leaves."""
     (found,) = raw.execute(_LOOKS_LIKE, {"schema": f'"{schema}"'}).fetchone()
-    return str(found)
+    (versions,) = raw.execute("SELECT to_regclass(%s)::text", [f'"{schema}".alembic_version']).fetchone()
+    return f"{found} {versions and raw.execute(f'SELECT version_num FROM {versions}').fetchall()}"

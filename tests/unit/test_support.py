@@ -64,9 +64,11 @@ def test_a_schema_with_all_tables_is_given_again_empty_and_only_as_it_was_made(p
 
     first, _, columns = with_tables("INSERT INTO client (id, created_at) VALUES ('cli_1', 0)")
     assert with_tables("ALTER TABLE client ADD COLUMN more TEXT") == (first, 0, columns)
-    third, _, as_made = with_tables("SELECT 1")
+    third, _, as_made = with_tables("UPDATE alembic_version SET version_num = '9999'")
     assert third != first
     assert as_made == columns
+    fourth, _, _ = with_tables("SELECT 1")
+    assert fourth not in (first, third)
 
 
 def test_a_server_is_shared_and_ends_when_all_are_done_with_it(tmp_path: Path) -> None:
