@@ -16,7 +16,7 @@ from tests.support import postgres
 
 PROCESSES = 2
 SECONDS = 60
-LEAST = 30  # scenarios of each process in that time, also on a busy machine
+LEAST = 100  # scenarios of each process in that time, on a core of its own; a busy machine owes its share
 ON_POSTGRES = 8
 
 

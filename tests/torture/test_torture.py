@@ -168,3 +168,14 @@ def test_a_full_batch_that_did_not_meet_everything_often_enough_says_so() -> Non
     assert set(batch.not_tested()) == {*KINDS, *POINTS}
     batch.fired.update(dict.fromkeys([*KINDS, *(f"at {point}" for point in POINTS)], 20))
     assert batch.not_tested() == []
+
+
+def test_a_process_owes_as_many_scenarios_as_its_share_of_a_core() -> None:
+    assert Batch(seeds=99, real_s=60, cpu_s=60).too_few(100)
+    assert not Batch(seeds=50, real_s=60, cpu_s=30).too_few(100)
+    assert Batch(seeds=49, real_s=60, cpu_s=30).too_few(100)
+
+
+def test_a_hub_that_goes_in_circles_is_noticed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lifecyclehub.torture.world.MOST_EFFECTS", 1)
+    assert [one.invariant for one in run(quiet(), database).violations] == ["I10 loop"]

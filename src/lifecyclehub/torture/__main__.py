@@ -130,7 +130,7 @@ def _sum_up(batch: Batch, asked: argparse.Namespace) -> int:
         )
         for name in said["not_tested"]:
             print(f"not tested: {name} (fewer than 20 times)")
-    few = batch.seeds < asked.least
+    few = batch.too_few(asked.least)
     if few:
         print(f"not tested: only {batch.seeds} scenarios, at least {asked.least} are wanted", file=sys.stderr)
     return 1 if batch.failed or said["not_tested"] or few else 0

@@ -56,6 +56,11 @@ class Batch:
         faults = [kind for kind in KINDS if self.fired[kind] < LEAST]
         return faults + [point for point in POINTS if self.fired[f"at {point}"] < LEAST]
 
+    def too_few(self, least: int) -> bool:
+        """Tell whether fewer scenarios were run than wanted of a process that has a core for itself; half a core owes half."""
+        share = min(self.cpu_s / self.real_s, 1.0) if self.real_s else 1.0
+        return self.seeds < least * share
+
     def as_json(self, mutants: dict[str, bool] | None) -> dict[str, Any]:
         """Give the last line of the JSON output."""
         return {

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 EPOCH: Final = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
-MOST_STEPS: Final = 200_000  # a scenario has some thousands
+MOST_STEPS: Final = 500_000  # a scenario has some thousands
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 

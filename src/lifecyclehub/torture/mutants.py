@@ -202,10 +202,17 @@ def hunt(name: str, database: Database, seeds: int) -> Caught | None:
     hint = MUTANTS[name].hint
     for seed in dict.fromkeys((*(() if hint is None else (hint,)), *range(seeds))):
         with broken(name):
-            found = run(plan_of(seed), database).violations
-        if found and not run(plan_of(seed), database).violations:
-            return Caught(seed, str(found[0]))
+            found = _noticed(seed, database)
+        if found is not None and _noticed(seed, database) is None:
+            return Caught(seed, found)
     return None
+
+
+def _noticed(seed: int, database: Database) -> str | None:
+    try:
+        return next(map(str, run(plan_of(seed), database).violations), None)
+    except Exception as error:  # noqa: BLE001 (what a person typed ended with an error of the code)
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def hunt_all(names: Sequence[str], seeds: int, processes: int) -> Iterator[tuple[str, Caught | None]]:
