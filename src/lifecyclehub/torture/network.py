@@ -90,11 +90,9 @@ class Network(httpx.AsyncBaseTransport):
 
     def _mind(self, process: str, name: str, request: httpx.Request) -> None:
         """Note a request that comes before the tool wants one, or right after the same one."""
-        now = self._world.loop.time()
-        if now < self._quiet.get((process, name), 0.0) - 0.01:
-            self.impolite.append(
-                f"{name} was called at {now:.2f}, and had asked for quiet until {self._quiet[process, name]:.2f}"
-            )
+        now, until = self._world.loop.time(), self._quiet.get((process, _account(name, request)), 0.0)
+        if now < until - 0.01:
+            self.impolite.append(f"{name} was called at {now:.2f}, and had asked for quiet until {until:.2f}")
         if _sort(request) == "write" and request.method == "POST":
             ref = self._ref(request)
             if now - self._tried.get(ref, -10.0) < _RIGHT_AFTER_S:
@@ -147,7 +145,7 @@ class Network(httpx.AsyncBaseTransport):
             if process is not None and after is not None:
                 wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
                 whole = int(wanted) if after.isdigit() else int(wanted) - 1  # a date has whole seconds
-                self._quiet[process.name, vendor.name] = world.loop.time() + whole
+                self._quiet[process.name, _account(vendor.name, request)] = world.loop.time() + whole
             given = _give(answer, said, reset=kind in ("reset before", "reset, done"))
             if given and vendor.rotating is not None:
                 vendor.rotating.answered(said, world.loop.time())
@@ -191,6 +189,11 @@ def _sort(request: httpx.Request) -> str:
     if request.method == "GET":
         return "read"
     return "refresh" if request.url.path == TOKEN_PATH else "write"
+
+
+def _account(tool: str, request: httpx.Request) -> str:
+    """Name whom a tool asks for quiet: each account by itself. Only sweeps go to another one than the first."""
+    return f"{tool}/{request.url.params.get('account', '1')}"
 
 
 def _place(where: str) -> str:
