@@ -65,7 +65,7 @@ async def test_a_refresh_token_serves_once_and_reaches_several_organisations(tmp
         first, late = Reach(tool), Reach(tool)
         accounts = await CONNECTOR.accounts(first.call(account=""))
         assert [(one.name, one.currency) for one in accounts] == [("Northwind Atelier", "EUR"), ("Northwind Prints", "GBP")]
-        with pytest.raises(NeedsReauthorization, match="only once"):
+        with pytest.raises(NeedsReauthorization, match="invalid_grant"):
             await CONNECTOR.accounts(late.call())
         await tool.expire_access()
         assert await CONNECTOR.accounts(first.call())
