@@ -67,6 +67,8 @@ class Network(httpx.AsyncBaseTransport):
         if fault is not None:
             world.fire(fault)
             fault = replace(fault, kind=REFRESH.get(fault.kind, fault.kind))
+        if name in world.hooks.hanging:
+            fault = Fault("no answer, not done", where)
         if fault is not None and fault.kind == "refused":
             await asyncio.sleep(world.moment())
             raise httpx.ConnectError("refused")
@@ -88,11 +90,9 @@ class Network(httpx.AsyncBaseTransport):
 
     def _mind(self, process: str, name: str, request: httpx.Request) -> None:
         """Note a request that comes before the tool wants one, or right after the same one."""
-        now = self._world.loop.time()
-        if now < self._quiet.get((process, name), 0.0) - 0.01:
-            self.impolite.append(
-                f"{name} was called at {now:.2f}, and had asked for quiet until {self._quiet[process, name]:.2f}"
-            )
+        now, until = self._world.loop.time(), self._quiet.get((process, _account(name, request)), 0.0)
+        if now < until - 0.01:
+            self.impolite.append(f"{name} was called at {now:.2f}, and had asked for quiet until {until:.2f}")
         if _sort(request) == "write" and request.method == "POST":
             ref = self._ref(request)
             if now - self._tried.get(ref, -10.0) < _RIGHT_AFTER_S:
@@ -129,6 +129,8 @@ class Network(httpx.AsyncBaseTransport):
 
         def arrive() -> None:
             vendor.caller = process
+            if _sort(request) == "write":
+                world.restores.written(vendor.name)
             said = self._answer(vendor, request, fault, done_at_all=done_at_all)
             if world.point(process, f"{_place(f'{vendor.name} {_sort(request)}')} acted"):
                 return
@@ -143,7 +145,7 @@ class Network(httpx.AsyncBaseTransport):
             if process is not None and after is not None:
                 wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
                 whole = int(wanted) if after.isdigit() else int(wanted) - 1  # a date has whole seconds
-                self._quiet[process.name, vendor.name] = world.loop.time() + whole
+                self._quiet[process.name, _account(vendor.name, request)] = world.loop.time() + whole
             given = _give(answer, said, reset=kind in ("reset before", "reset, done"))
             if given and vendor.rotating is not None:
                 vendor.rotating.answered(said, world.loop.time())
@@ -166,6 +168,7 @@ class Network(httpx.AsyncBaseTransport):
             return self._refusal(kind, fault)
         said = vendor.handle(request.method, request.url.path, request.url.query.decode(), headers, body)
         self._world.note(vendor.name, request.method, request.url.path, said.status)
+        self._world.restores.heard(vendor.name, request.url.path, said.status)
         if kind == "5xx, done":
             return Said(502, {"error": "gateway"}, acted=said.acted)
         if kind == "garbage, done":
@@ -186,6 +189,11 @@ def _sort(request: httpx.Request) -> str:
     if request.method == "GET":
         return "read"
     return "refresh" if request.url.path == TOKEN_PATH else "write"
+
+
+def _account(tool: str, request: httpx.Request) -> str:
+    """Name whom a tool asks for quiet: each account by itself. Only sweeps go to another one than the first."""
+    return f"{tool}/{request.url.params.get('account', '1')}"
 
 
 def _place(where: str) -> str:
@@ -255,6 +263,7 @@ class Hooks:
         self.accepted_forged = 0
         self.outages: set[str] = set()
         self.down: set[str] = set()
+        self.hanging: set[str] = set()
         self.open = 0
 
     def is_down(self, vendor: str) -> bool:
