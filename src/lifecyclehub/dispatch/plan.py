@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from lifecyclehub.connector import About
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER, WAITING, Left, prepare
 from lifecyclehub.dispatch.claim import release_charges
 from lifecyclehub.dispatch.moves import Stood, allowed, swap, write
@@ -54,6 +55,7 @@ _ABOUT = Query(
 )
 _FORGET = Write(delete(_finding).where(_finding.c.id == bindparam("which")))
 _KINDS = ("deal", "project", "ticket")
+_INTRODUCTIONS = timedelta(minutes=1)  # a tool that cannot list its people keeps nothing waiting for longer
 _WITHHELD = ("before-go-live", "baseline", "undecided", "mapping")
 
 
@@ -228,9 +230,28 @@ class Planner:
                 row["not_before"] = None  # it was its time: a clock that is put back must not make it wait for that again
                 self._brake(row, ready)
                 self._move(row, _not_hidden(row, ready))
-            else:
+            elif not self._may_become_known(row, ready):
                 prepared.append(self._ready(row, ready))
         return prepared
+
+    def _may_become_known(self, row: Row, ready: Prepared) -> bool:
+        """Put off what an owner would not get only because the people of a tool just connected were not listed yet."""
+        about, connection = self._nobody_there(ready), self._world.connections[ready.connection]
+        if about is None or not timedelta(0) <= self._now - connection["created_at"] < _INTRODUCTIONS:
+            return False
+        if self._world.teammates.listed(about, ready.connection):
+            return False
+        row["not_before"] = self._now + timedelta(seconds=1)
+        self._move(row, Left("ready", "owner", f"the people of {connection['name']} are just being listed"), also=True)
+        return True
+
+    def _nobody_there(self, ready: Prepared) -> About | None:
+        """Give the tool that assigns by its own people and does not know the owner, None where nobody is missed."""
+        owner = ready.input.get("owner")
+        if ready.frozen is not None or owner is None or owner["record"] is not None:
+            return None
+        about = self._rules.abouts.get(ready.connector)
+        return about if about is not None and assigns(about) else None  # else it assigns by address, or not at all
 
     def _ready(self, row: Row, ready: Prepared) -> Prepared:
         action = self._rules.action(ready.connector, ready.action)
@@ -261,11 +282,9 @@ class Planner:
 
     def _unassigned(self, row: Row, ready: Prepared) -> None:
         """Say that an owner is nobody in the acting tool: what is theirs is made without an assignee, not left undone."""
-        owner = ready.input.get("owner")
-        if ready.frozen is not None or owner is None or owner["record"] is not None:
+        if self._nobody_there(ready) is None:
             return
-        if not assigns(self._rules.abouts.get(ready.connector)):
-            return  # a tool that assigns by address, or not at all
+        owner = ready.input["owner"]
         tool = self._world.connections[ready.connection]["name"]
         self._findings.append(
             {

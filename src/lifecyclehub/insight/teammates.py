@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, select
 
 from lifecyclehub.connector import About
+from lifecyclehub.insight.clocks import CHANGES
 from lifecyclehub.store import tables
 from lifecyclehub.store.state import records
 from lifecyclehub.store.things import Row, observed
@@ -21,6 +22,10 @@ _LIVING = (
         tables.link.c.merged_into.is_(None),
     )
     .order_by(tables.link.c.record_id)
+)
+
+_LISTED = select(tables.cursor.c.kind).where(
+    tables.cursor.c.connection == bindparam("of"), tables.cursor.c.way == CHANGES, tables.cursor.c.swept_at.is_not(None)
 )
 
 
@@ -51,6 +56,11 @@ class Teammates:
             self._load({email, *self._expected} - self._read)
         found = self._known.get((connection, email), [])
         return str(found[0]["record_id"]) if len(found) == 1 else self._shown_now(email, found)
+
+    def listed(self, about: About, connection: str) -> bool:
+        """Tell whether a tool's people were listed to the end once, so that somebody unknown is nobody there."""
+        swept = set(self._conn.execute(_LISTED, {"of": connection}).scalars())
+        return all(kind.id in swept for kind in about.kinds if kind.fills == "teammate")
 
     def _load(self, emails: set[str]) -> None:
         self._read |= emails
