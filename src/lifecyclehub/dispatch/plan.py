@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, update
 
 from lifecyclehub.connector import About
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER, WAITING, Left, prepare
 from lifecyclehub.dispatch.claim import release_charges
 from lifecyclehub.dispatch.moves import Stood, allowed, swap, write
 from lifecyclehub.dispatch.prepared import Prepared
+from lifecyclehub.dispatch.withheld import forget_withheld, withheld
 from lifecyclehub.dispatch.world import Effects, subject_of
 from lifecyclehub.errors import ConfigurationError, LostRace
 from lifecyclehub.handoffs import Due, Handoff, PlannedEffect, marker
@@ -28,7 +29,6 @@ from lifecyclehub.mapping import Undecided
 from lifecyclehub.ports import Ids
 from lifecyclehub.rules import Rules
 from lifecyclehub.store import tables
-from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import State
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_all, insert_new
@@ -48,15 +48,8 @@ _COLUMNS = (
     "applied_set",
 )
 _MOVE = swap(*_COLUMNS)
-_finding = tables.finding
-_ABOUT = Query(
-    select(_finding.c.id, _finding.c.about).where(_finding.c.kind == "withheld", _finding.c.subject_kind == bindparam("sort")),
-    _finding.c.subject,
-)
-_FORGET = Write(delete(_finding).where(_finding.c.id == bindparam("which")))
 _KINDS = ("deal", "project", "ticket")
 _INTRODUCTIONS = timedelta(minutes=1)  # a tool that cannot list its people keeps nothing waiting for longer
-_WITHHELD = ("before-go-live", "baseline", "undecided", "mapping")
 
 
 class Planner:
@@ -109,9 +102,9 @@ class Planner:
             if isinstance(verdict, Due):
                 self._plan(handoff, subject, view, verdict.at)
             elif isinstance(verdict, Undecided):
-                self._withhold(handoff, subject, "undecided", verdict.reason)
+                self._withhold(handoff, subject, view, "undecided", verdict.reason)
             elif verdict.code in ("before-go-live", "baseline"):
-                self._withhold(handoff, subject, verdict.code, verdict.reason)
+                self._withhold(handoff, subject, view, verdict.code, verdict.reason, verdict.at)
 
     def _view(self, subject: Subject) -> View:
         view = self._views.get(subject.id)
@@ -120,13 +113,10 @@ class Planner:
         return view
 
     def _plan(self, handoff: Handoff, subject: Subject, view: View, at: datetime) -> None:
-        mine = [row for row in subject.state.effects.values() if row["handoff"] == handoff.id and row["cause"] == subject.id]
-        begun = {row["name"] for row in mine if row["state"] not in (*WAITING, "cancelled")}
-        acting = self._acting(view)
         try:
-            planned = handoff.plan(view.base, acting, begun)
+            planned = self._planned(handoff, subject, view)
         except ConfigurationError as error:  # what a mapping cannot say, or what does not add up, such as two currencies
-            self._withhold(handoff, subject, "mapping", str(error))
+            self._withhold(handoff, subject, view, "mapping", str(error), at)
             return
         for one in planned:
             row = subject.state.effects.get(one.key())
@@ -135,6 +125,10 @@ class Planner:
             elif row["state"] == "cancelled" and row["reason"] != BY_A_PERSON:
                 row |= {"cause_kind": subject.kind, "cause": subject.id, "applied_set": self._rules.version}
                 self._move(row, Left("planned"))
+
+    def _planned(self, handoff: Handoff, subject: Subject, view: View) -> list[PlannedEffect]:
+        begun = {row["name"] for row in _of(handoff, subject) if row["state"] not in (*WAITING, "cancelled")}
+        return handoff.plan(view.base, self._acting(view), begun)
 
     def _acting(self, view: View) -> Any:
         known: dict[str, Mapping[str, Any]] = {}
@@ -191,26 +185,26 @@ class Planner:
         self._new[row["id"]] = row
         self._needs += [{"effect": row["id"], "needed": one} for one in row["needed"]]
 
-    def _withhold(self, handoff: Handoff, subject: Subject, code: str, reason: str) -> None:
+    def _withhold(
+        self, handoff: Handoff, subject: Subject, view: View, code: str, reason: str, at: datetime | None = None
+    ) -> None:
         """Nothing is dropped silently: what go-live, baseline or an open question keeps from acting is listed."""
-        if any(row["handoff"] == handoff.id and row["cause"] == subject.id for row in subject.state.effects.values()):
+        if self._has_effects(handoff, subject, view, at):
             return
-        self._findings.append(
-            {
-                "id": self._ids.new("fin"),
-                "kind": "withheld",
-                "subject_kind": subject.kind,
-                "subject": subject.id,
-                "about": f"{handoff.id}: {code}",
-                "detail": reason,
-                "facts": {
-                    "handoff": handoff.id,
-                    "code": code,
-                    "title": subject.thing.get("title") or subject.thing.get("subject"),
-                },
-                "at": self._now,
-            }
-        )
+        self._findings.append(withheld(self._ids.new("fin"), handoff, subject, code, reason, self._now))
+
+    def _has_effects(self, handoff: Handoff, subject: Subject, view: View, at: datetime | None) -> bool:
+        """Tell whether the very fact of this time has its effects, not only an older one of the same subject.
+
+        Those of a fact that was only dated anew are there under the same keys.
+        """
+        mine = _of(handoff, subject)
+        if not mine or (at is not None and any(row["fact_at"] is not None and row["fact_at"] >= at for row in mine)):
+            return bool(mine)
+        try:
+            return all(one.key() in subject.state.effects for one in self._planned(handoff, subject, view))
+        except ConfigurationError:
+            return at is None
 
     # --- advancing ----------------------------------------------------------------------------------------------------
 
@@ -344,16 +338,7 @@ class Planner:
         write(self._conn, _MOVE, _COLUMNS, list(self._moved.values()))
         insert_new(self._conn, tables.finding, self._findings)
         if self._new:
-            self._forget_withheld()
-
-    def _forget_withheld(self) -> None:
-        """What acts now is not withheld any more."""
-        gone = {f"{row['handoff']}: {code}" for row in self._new.values() for code in _WITHHELD}
-        subjects: dict[str, set[str]] = {}
-        for row in self._new.values():
-            subjects.setdefault(row["cause_kind"], set()).add(row["cause"])
-        found = [row for kind, wanted in subjects.items() for row in _ABOUT.each(self._conn, wanted, sort=kind)]
-        _FORGET.run(self._conn, [{"which": row["id"]} for row in found if row["about"] in gone])
+            forget_withheld(self._conn, self._new.values())
 
 
 _LATER = (  # written by claims and receipts
@@ -368,6 +353,11 @@ _LATER = (  # written by claims and receipts
     "address",
 )
 _NEW_COLUMNS = [column.name for column in _effect.columns if column.name not in _LATER]
+
+
+def _of(handoff: Handoff, subject: Subject) -> list[Row]:
+    """Give the effects that this handoff has for this subject."""
+    return [row for row in subject.state.effects.values() if row["handoff"] == handoff.id and row["cause"] == subject.id]
 
 
 def _not_hidden(row: Row, left: Left) -> Left:

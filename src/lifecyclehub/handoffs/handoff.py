@@ -31,10 +31,11 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class NotDue:
-    """The handoff is not due. `code` is a stable word, `reason` a sentence for people."""
+    """The handoff is not due. `code` is a stable word, `reason` a sentence for people; `at`: its fact's time, if that is why."""
 
     code: Literal["condition", "off", "before-go-live", "baseline"]
     reason: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,7 @@ class Handoff:
                 "baseline", f"{self.at.text} is unknown, so it may have been true before we looked: nothing acts on history."
             )
         if at < _as_finely_told(go_live, at):
-            return NotDue("before-go-live", f"it became true {told(at)}, before the go-live {told(go_live)}.")
+            return NotDue("before-go-live", f"it became true {told(at)}, before the go-live {told(go_live)}.", at)
         return Due(at)
 
     def plan(self, context: Context, acting: Acting | None = None, begun: Collection[str] = ()) -> list[PlannedEffect]:

@@ -15,6 +15,7 @@ from lifecyclehub.store import tables
 from tests.support.story import Story, won_deal
 
 WON = "won-deal-starts-delivery"
+STANDING = "client-standing-to-crm"
 
 
 def why(story: Story, asked: str) -> Explanation:
@@ -29,6 +30,10 @@ def deal_of(story: Story) -> str:
 def verdict(story: Story, handoff: str, thing: str) -> tuple[str, str]:
     one = next(one for one in why(story, thing).handoffs if one.handoff == handoff)
     return one.verdict, one.reason
+
+
+def withheld(story: Story) -> list[str]:
+    return [row["about"] for row in story.rows(tables.finding, kind="withheld")]
 
 
 def project(record_id: str, status: str, **facts: Any) -> Document:
@@ -163,6 +168,39 @@ def test_a_fact_before_go_live_says_so_and_is_found_withheld(story: Story) -> No
     assert found == "before-go-live"
     assert "before the go-live 2026-03-02" in reason
     assert any(line.startswith(f"Withheld, {WON}: before-go-live") for line in why(story, deal_of(story)).lines)
+
+
+def test_a_newer_fact_that_go_live_keeps_from_acting_is_listed_though_an_older_one_was_acted_on(story: Story) -> None:
+    story.switch(STANDING)
+    story.see("hubspot", won_deal())
+    client = str(story.rows(tables.client)[0]["id"])
+    assert [row["item"].partition("@")[0] for row in story.rows(tables.effect, handoff=STANDING)] == ["client"]
+    story.clock.at += 60
+    story.switch(STANDING, go_live=story.clock.now())
+    story.see("hubspot", won_deal(amount="13000.00"))
+    assert withheld(story) == [], "it was acted on"
+
+    story.switch(STANDING, state="off")
+    story.see("hubspot", won_deal(stage="closedlost"))
+    assert story.rows(tables.client)[0]["standing"] == "lead"
+    story.clock.at += 60
+    story.switch(STANDING, go_live=story.clock.now())
+    story.see("hubspot", won_deal(stage="closedlost", amount="14000.00"))
+
+    assert len(story.rows(tables.effect, handoff=STANDING)) == 1
+    assert withheld(story) == [f"{STANDING}: before-go-live"]
+    assert any(line.startswith(f"Withheld, {STANDING}: before-go-live") for line in why(story, client).lines)
+
+
+def test_a_fact_that_is_dated_anew_after_it_was_acted_on_is_not_withheld(story: Story) -> None:
+    story.switch(WON)
+    story.see("hubspot", won_deal())
+    story.switch(WON, go_live=story.clock.now() + timedelta(days=1))
+    later = won_deal()
+    told = {"dealstage": [{"value": "closedwon", "timestamp": "2026-03-01T11:00:00Z"}]}
+    story.see("hubspot", replace(later, data={**later.data, "propertiesWithHistory": told}))
+    assert story.rows(tables.deal)[0]["won_at"].hour == 11
+    assert withheld(story) == [], "nothing more would be done for it"
 
 
 def test_a_fact_of_unknown_time_is_baseline(story: Story) -> None:
