@@ -38,7 +38,7 @@ async def look_for_missing(tools: Tools, connection: Row, kind: Kind, began: dat
     """
     if kind.deletes == "fetch":
         return []  # lists of this kind leave out living records
-    gone, known = await tools.store.read(missing, connection["id"], kind.id, began, last)
+    gone, known = await tools.store.read(missing, connection["id"], kind.id, began, last, tools.clock.now())
     await tools.store.run(_forgetting, (connection["id"], kind.id))
     notices = [Notice(kind=kind.id, record_id=one, account=connection["account_id"]) for one in gone]
     if is_mass(len(gone), known):
@@ -55,11 +55,13 @@ async def look_for_missing(tools: Tools, connection: Row, kind: Kind, began: dat
     return arrivals
 
 
-def missing(conn: Connection, connection: str, kind: str, began: datetime, last: Sequence[str]) -> tuple[list[str], int]:
+def missing(
+    conn: Connection, connection: str, kind: str, began: datetime, last: Sequence[str], now: datetime
+) -> tuple[list[str], int]:
     """Give the records that a whole pass did not list though they were alive when it began, and how many are known alive.
 
     Those that wait for a person already, since our last look, are left out. What was looked at since the pass began is
-    alive as well.
+    alive as well; a look that seems to have begun after `now` says nothing: our clock was put back since.
     """
     link, listed, notice = tables.link, tables.listed, tables.notice
     alive = (
@@ -69,7 +71,7 @@ def missing(conn: Connection, connection: str, kind: str, began: datetime, last:
         link.c.merged_into.is_(None),
         link.c.fetched_at.is_not(None),
     )
-    before = link.c.fetched_at < began
+    before = or_(link.c.fetched_at < began, link.c.fetched_at > now)
     seen = exists().where(listed.c.connection == connection, listed.c.kind == kind, listed.c.record_id == link.c.record_id)
     waits = exists().where(
         notice.c.connection == connection,

@@ -116,6 +116,20 @@ async def test_an_old_question_about_a_record_keeps_nobody_from_noticing_that_it
         assert gone(w) == ["a"]
 
 
+async def test_a_look_that_seems_to_come_yet_keeps_nobody_from_noticing_that_a_record_is_gone(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with drawers(tmp_path, database_url) as (w, vendor):
+        for one in ("a", "b", "c", "d"):
+            vendor.box(one)
+        await w.pass_time(61)
+        with w.hub.engine.begin() as conn:  # our clock was ahead then, and was put back since
+            conn.execute(t.link.update().values(fetched_at=w.clock.now() + timedelta(days=30)))
+        del vendor.shelves["boxes"]["a"]
+        await night(w)
+        assert gone(w) == ["a"]
+
+
 async def test_a_list_that_broke_off_proves_nothing_gone(tmp_path: Path) -> None:
     async with drawers(tmp_path) as (w, vendor):
         for one in ("a", "b", "c", "d", "e"):
@@ -163,7 +177,7 @@ async def test_what_was_just_looked_at_counts_among_those_of_which_some_disappea
         vendor.box("d")
         await w.pass_time(61)  # as the pass itself looks at what it lists, sooner or later than its last page
         (connection,) = w.hub.directory.connections
-        gone_now, known_alive = await w.hub.store.read(missing, connection, BOX, began, ("d",))
+        gone_now, known_alive = await w.hub.store.read(missing, connection, BOX, began, ("d",), w.clock.now())
         assert (gone_now, known_alive) == (["a", "b", "c"], 4)
         assert not is_mass(len(gone_now), known_alive)
 
