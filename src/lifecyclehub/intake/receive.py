@@ -28,6 +28,7 @@ from lifecyclehub.store.writer import Store, as_operation
 from lifecyclehub.vault import Vault
 
 MAX_BODY = 1024 * 1024
+LONGEST_KEY = 200
 KEPT_REFUSALS = 20
 NOTED_WITHIN_S = 10.0  # of more refusals within such a time no facts are kept: they would only push each other out
 MOST_CANDIDATES = 8
@@ -209,7 +210,7 @@ class Reception:
             connector=entrance.connector,
             way="webhook",
             door=door.name,
-            vendor_key=incoming.headers.get(door.delivery_key.lower()) if door.delivery_key else None,
+            vendor_key=_key_of(incoming.headers.get(door.delivery_key.lower(), "")) if door.delivery_key else None,
             headers=_kept_headers(incoming.headers, door.signature.header),
             body=incoming.body,
             received_at=self._clock.now(),
@@ -239,6 +240,12 @@ class Reception:
                 "url": incoming.url,
             },
         )
+
+
+def _key_of(said: str) -> str | None:
+    """Give a delivery's name as it is kept: one that is too long for an index by its hash, none where nothing was said."""
+    said = said.strip()
+    return (said if len(said) <= LONGEST_KEY else f"sha256:{body_hash(said.encode())}") or None
 
 
 def _kept_headers(headers: Mapping[str, str], signature: str) -> dict[str, str]:

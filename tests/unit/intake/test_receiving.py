@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +16,16 @@ from lifecyclehub.connector import Door, Handshake, Signature
 from lifecyclehub.errors import DeliveryRejected
 from lifecyclehub.intake.directory import Directory, Entrance
 from lifecyclehub.intake.keep import Arrival
-from lifecyclehub.intake.receive import KEPT_REFUSALS, MAX_BODY, MOST_CANDIDATES, NOTED_WITHIN_S, Answer, Incoming, Reception
+from lifecyclehub.intake.receive import (
+    KEPT_REFUSALS,
+    LONGEST_KEY,
+    MAX_BODY,
+    MOST_CANDIDATES,
+    NOTED_WITHIN_S,
+    Answer,
+    Incoming,
+    Reception,
+)
 from lifecyclehub.signatures import Secret, sign
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import Store, StoreBusy
@@ -250,3 +261,44 @@ async def test_a_body_that_came_too_slowly_leaves_its_fact(porch: Porch) -> None
 
     (fact,) = porch.story.rows(t.refusal)
     assert (fact["reason"], fact["size"], fact["header_names"]) == ("too-slow", 4, ["content-length"])
+
+
+# --- the name that a vendor gives a delivery --------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def named(tmp_path: Path, database_url: str) -> AsyncIterator[Porch]:
+    """A door whose vendor names its deliveries, on each database."""
+    story = Story(tmp_path, database_url)
+    store = Store(story.engine)
+    opened = Porch(story, store)
+    opened.entrance = opened.fresh = replace(opened.entrance, door=replace(DOOR, delivery_key="X-Delivery"))
+    yield opened
+    store.close()
+    story.close()
+
+
+def long_key(seed: int) -> str:
+    """Give several kilobytes that cannot be compressed."""
+    return Random(seed).randbytes(4000).hex()
+
+
+async def test_a_delivery_with_a_key_of_kilobytes_is_kept_once_like_any_other(named: Porch) -> None:
+    for seed, body in ((1, b'{"a": 1}'), (1, b'{"a": 2}'), (2, b'{"a": 3}')):
+        answer = await named.knock(body, x_delivery=long_key(seed))
+        assert answer.status == DOOR.answer
+
+    kept = named.story.rows(t.delivery)
+    assert [row["body"] for row in kept] == [b'{"a": 1}', b'{"a": 3}']
+    assert all(len(row["vendor_key"]) <= LONGEST_KEY for row in kept)
+
+
+async def test_a_key_of_usual_length_is_kept_as_it_is(named: Porch) -> None:
+    await named.knock(x_delivery="k" * LONGEST_KEY)
+    assert named.story.rows(t.delivery)[0]["vendor_key"] == "k" * LONGEST_KEY
+
+
+async def test_a_key_without_a_text_names_nothing(named: Porch) -> None:
+    for body in (b'{"a": 1}', b'{"a": 2}'):
+        await named.knock(body, x_delivery=" ")
+    assert len(named.story.rows(t.delivery)) == 2
