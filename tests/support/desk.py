@@ -98,6 +98,7 @@ class Desk:
             self.story,
             prepared,
             receipt.outcome,
+            epoch=receipt.epoch,
             what=receipt.what,
             began_at=receipt.began_at,
             detail=receipt.detail,
@@ -110,6 +111,11 @@ class Desk:
         self.parked.append((reason, detail))
         with self.story.engine.begin() as conn:
             conn.execute(update(t.effect).where(t.effect.c.id == effect_id).values(state="parked", reason=reason, detail=detail))
+
+    def sent(self, prepared: Any) -> Desk:
+        """It was this hub's own process that sent it, as its claim notes; else another one's."""
+        self.stopwatch.start(prepared.effect, effect(self.story, prepared)["epoch"], first=True)
+        return self
 
     async def look(self, prepared: Any) -> dict[str, Any]:
         row = effect(self.story, prepared)

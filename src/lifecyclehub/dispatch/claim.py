@@ -124,7 +124,7 @@ class TakeClaims:
                 continue
             if row["body"] is None:  # never sent, as far as a restored store knows: there is nothing yet to look up by
                 continue
-            if not 0 <= self._stopwatch.since_first(row["id"], row["unsure_since"]) < one.key_s:
+            if not 0 <= self._stopwatch.since_first(row["id"], row["epoch"], row["unsure_since"]) < one.key_s:
                 stood = Stood.of(row)
                 row |= {"state": "in doubt", "reason": "key ended", "not_before": now}
                 write(conn, _DOUBT, _DOUBTED, [(row, stood)])
@@ -191,7 +191,7 @@ class TakeClaims:
 
     def _taken(self, claim: Claim, row: Row, now: datetime, thing: str | None) -> tuple[Row, Stood]:
         stood = Stood("ready", row["epoch"])
-        self._stopwatch.start(row["id"], first=row["unsure_since"] is None)
+        self._stopwatch.start(row["id"], row["epoch"] + 1, first=row["unsure_since"] is None)
         row |= {
             "reason": None,
             "detail": None,

@@ -143,7 +143,7 @@ class Lookup:
             if not isinstance(outcome, Done | Accepted | Refused | Retry | Unknown):
                 outcome, detail = Accepted(row["handle"]), f"{action.name}.check gave {type(outcome).__name__}, no outcome"
         accepted_s = float(target.settings.get("accepted_s") or action.accepted_s)
-        if isinstance(outcome, Accepted) and self._stopwatch.since(row["id"], row["claimed_at"]) > accepted_s:
+        if isinstance(outcome, Accepted) and self._stopwatch.since(row["id"], row["epoch"], row["claimed_at"]) > accepted_s:
             await self._overdue(row, action, target, began, _overdue(row, accepted_s, detail))
         else:
             await self._write(row, began, "checked", outcome, detail)
@@ -178,7 +178,7 @@ class Lookup:
         """
         if once.marker_after and self._was_forgotten(row):
             return False
-        age = self._stopwatch.since_first(row["id"], row["unsure_since"] or row["claimed_at"])
+        age = self._stopwatch.since_first(row["id"], row["epoch"], row["unsure_since"] or row["claimed_at"])
         if not 0 <= age < once.window_s - target.timeout_s - _AGAIN_S:
             return False
         return not (once.caches_errors and await self._tools.store.read(answered, row["id"], row["revision"]))
@@ -213,10 +213,13 @@ class Lookup:
             return CannotTell(f"{action.name} does not take the input of then any more: {error}")
 
     def _until_visible(self, row: Row, action: Action[Any], target: Target) -> float:
-        """Give the seconds until absence proves anything: the deadline, the vendor's own time-out, and its lag are over."""
+        """Give the seconds until absence proves anything: the deadline, the vendor's own time-out, and its lag are over.
+
+        Where another process sent it, its deadline was dated by a wall clock that may have been put forward since.
+        """
         declared = action.once.lag_s if isinstance(action.once, Marker) else 0.0
         lag = float(target.settings.get("lag_s") or declared)
-        return server_timeout_s(target) + lag - self._stopwatch.since(row["id"], row["deadline"])
+        return server_timeout_s(target) + lag - self._stopwatch.surely_since(row["id"], row["epoch"], row["deadline"])
 
     def _as_prepared(self, row: Row, target: Target) -> Prepared:
         key = Key(idempotency_key(row["marker"], row["revision"], self._tools.installation), row["marker"])

@@ -92,7 +92,7 @@ async def test_a_job_that_the_tool_does_not_know_any_more_is_looked_for_and_neve
 ) -> None:
     prepared = job(story)
     story.clock.at += 600  # the vendor must have shown it by now
-    desk = Desk(story, MARKER, there, checked=says)
+    desk = Desk(story, MARKER, there, checked=says).sent(prepared)
 
     assert (await desk.look(prepared))["state"] == "in doubt"
     row = await desk.look(prepared)

@@ -126,7 +126,7 @@ async def test_a_key_that_stores_no_errors_serves_after_one(story: Story) -> Non
 async def test_absence_proves_nothing_before_the_vendor_must_have_shown_it(story: Story, once: Any) -> None:
     """The deadline, the vendor's own time-out, and its lag: until then it may still appear."""
     prepared = doubt(story)
-    desk = Desk(story, once)
+    desk = Desk(story, once).sent(prepared)
     lag = MARKER.lag_s if once is MARKER else 0.0
     horizon = effect(story, prepared)["deadline"] + timedelta(seconds=SERVER_S + lag)
 
@@ -162,14 +162,14 @@ async def test_what_the_tool_says_is_there_but_never_shows_is_a_persons_question
     put(story, prepared, reason="exists already", detail="the name is taken")
     story.clock.at += 10_000  # long after everything must be visible
 
-    row = await Desk(story, KEY).look(prepared)
+    row = await Desk(story, KEY).sent(prepared).look(prepared)
 
     assert (row["state"], row["reason"], row["detail"]) == ("parked", "refused", "the name is taken")
 
 
 async def test_a_connections_own_lag_counts_instead_of_the_declared_one(story: Story) -> None:
     prepared = doubt(story)
-    desk = Desk(story, MARKER)
+    desk = Desk(story, MARKER).sent(prepared)
     desk.settings |= {"lag_s": "300", "server_timeout_s": "5"}
 
     row = await desk.look(prepared)
@@ -297,7 +297,7 @@ async def test_what_was_absent_under_a_key_that_keeps_errors_gets_a_new_key(stor
     story.clock.at += 10_000
     body = effect(story, prepared)["body"]
 
-    row = await Desk(story, CACHING).look(prepared)
+    row = await Desk(story, CACHING).sent(prepared).look(prepared)
 
     assert (row["state"], row["revision"], row["body"]) == ("ready", 2, None)
     assert body is not None
