@@ -155,6 +155,13 @@ def test_a_dead_tool_that_keeps_another_one_waiting_is_noticed() -> None:
     assert [one.invariant for one in kept_waiting("desk", acts, alive, {}, 400.0)] == ["I11", "I11"]
 
 
+def test_where_a_dead_tool_is_to_be_noticed_by_nobody_nobody_dies() -> None:
+    """Else a death at a point that only its failures lead to would be taken for its keeping others waiting."""
+    apart = [plan for plan in map(plan_of, range(1300)) if plan.dead]
+    assert len(apart) > 20
+    assert not any(plan.crashes or len(plan.faults) != 1 for plan in apart)
+
+
 def test_a_failing_plan_shrinks_to_what_it_needs_and_can_be_written_on_a_command_line() -> None:
     plan = next(one for one in map(plan_of, range(100)) if len(one.faults) > 5 and one.crashes)
     needed = (plan.faults[3], plan.crashes[0])

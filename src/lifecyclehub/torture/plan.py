@@ -87,8 +87,14 @@ POINTS: Final = (*_POINTS, *FURTHER_POINTS)
 
 
 def plan_of(seed: int) -> Plan:
-    """Draw the scenario of a seed, with what further worlds hold, and deaths at each point often enough."""
+    """Draw the scenario of a seed, with what further worlds hold, and deaths at each point often enough.
+
+    Where one tool is dead and the rest must not notice, nobody dies: a point that only its failures lead to would not be
+    passed in the world that it is compared with.
+    """
     plan = further(plain(seed))
+    if plan.dead:
+        return plan
     dice = random.Random(f"deaths {seed}")
     if dice.random() >= 0.6:
         return plan
