@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -147,6 +149,28 @@ def test_a_token_is_changed_and_the_old_one_serves_a_while(tmp_path: Path, capsy
         assert [token_of(conn, one, at) is not None for one in (old, new) for at in (now, later)] == [True, False, True, True]
     engine.dispose()
     assert run(capsys, home, "tokens", "rotate", "nobody")[0] == 3
+
+
+def test_the_list_says_how_long_each_token_serves_and_which_serves_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = make_home(tmp_path).home
+    run(capsys, home, "tokens", "make", "portal")
+    run(capsys, home, "tokens", "rotate", "portal", "--overlap-h", "2")
+    assert serves(run(capsys, home, "tokens", "list")[1]) == {"portal": "until revoked", "portal (old)": "until"}
+    engine, ended = open_engine(read_settings(home, {}).database), datetime.now(UTC) - timedelta(hours=1)
+    with engine.begin() as conn:
+        conn.execute(update(t.api_token).where(t.api_token.c.valid_until.is_not(None)).values(valid_until=ended))
+    engine.dispose()
+    assert serves(run(capsys, home, "tokens", "list")[1]) == {"portal": "until revoked", "portal (old)": "no more since"}
+    listed = json.loads(run(capsys, home, "tokens", "list", "--json")[1])
+    assert {one["valid_until"] and datetime.fromisoformat(one["valid_until"]) for one in listed} == {None, ended}
+
+
+def serves(table: str) -> dict[str, str]:
+    """Give what the list says of the portal's tokens, without times and ids."""
+    lines = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines() if line.startswith("portal")]
+    return {re.sub(r", \w+", "", line[0]): re.sub(r" \d.*", "", line[-1]) for line in lines}
 
 
 @pytest.mark.parametrize("word", ["make", "rotate"])

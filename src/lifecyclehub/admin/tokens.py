@@ -20,6 +20,7 @@ _BYTES = 32
 _LONGEST = 64
 _NOTED_EVERY = timedelta(hours=1)
 _table = tables.api_token
+_SHOWN = (_table.c.id, _table.c.name, _table.c.created_at, _table.c.last_used, _table.c.valid_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Token:
     name: str
     created_at: datetime
     last_used: datetime | None
+    valid_until: datetime | None
 
 
 def hash_of(token: str) -> str:
@@ -67,15 +69,13 @@ def revoke_token(conn: Connection, name: str) -> bool:
 
 def list_tokens(conn: Connection) -> list[Token]:
     """Give all tokens, oldest first."""
-    columns = (_table.c.id, _table.c.name, _table.c.created_at, _table.c.last_used)
-    return [Token(*row) for row in conn.execute(select(*columns).order_by(_table.c.id))]
+    return [Token(*row) for row in conn.execute(select(*_SHOWN).order_by(_table.c.id))]
 
 
 def token_of(conn: Connection, presented: str, now: datetime) -> Token | None:
     """Give the token that was presented, None for one that is unknown or over. It is found by hash: its time tells nothing."""
-    columns = (_table.c.id, _table.c.name, _table.c.created_at, _table.c.last_used)
     valid = _table.c.valid_until.is_(None) | (_table.c.valid_until > now)
-    row = conn.execute(select(*columns).where(_table.c.hash == hash_of(presented), valid)).first()
+    row = conn.execute(select(*_SHOWN).where(_table.c.hash == hash_of(presented), valid)).first()
     return Token(*row) if row is not None else None
 
 

@@ -100,7 +100,9 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Later]]] = {
     "tokens": (
         "Tokens for the HTTP API.",
         {
-            "list": Later("tokens:list_", "List the tokens by name; they themselves cannot be shown again."),
+            "list": Later(
+                "tokens:list_", "List the tokens by name, and how long they serve; they themselves cannot be shown again."
+            ),
             "make": Later("tokens:make", "Make a token and show it this once."),
             "rotate": Later(
                 "tokens:rotate", "Make a new token under the same name and show it this once; the old one serves a while longer."

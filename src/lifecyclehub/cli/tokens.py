@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from lifecyclehub.admin.tokens import list_tokens, make_token, revoke_token, rotate_token
+from lifecyclehub.admin.tokens import Token, list_tokens, make_token, revoke_token, rotate_token
 from lifecyclehub.cli.shared import ask, writing
 from lifecyclehub.cli.showing import AsJson, print_json, print_table
 from lifecyclehub.errors import NotThere, nearest
+from lifecyclehub.model.times import told
 from lifecyclehub.ports import Ids, SystemClock, SystemRandomness
 
 _YEAR_H = 365 * 24
 
 
 def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the tokens by name; they themselves cannot be shown again."""
+    """List the tokens by name, and how long they serve; they themselves cannot be shown again."""
     found = ask(ctx, list_tokens)
     if as_json:
         print_json(found)
         return
-    rows = [(one.name, one.created_at, one.last_used or "never") for one in found]
-    print_table(("Name", "Made", "Last used"), rows, empty="There are no tokens: make one with `lifecyclehub tokens make NAME`.")
+    now = SystemClock().now()
+    rows = [(one.name, one.created_at, one.last_used or "never", _serves(one, now)) for one in found]
+    empty = "There are no tokens: make one with `lifecyclehub tokens make NAME`."
+    print_table(("Name", "Made", "Last used", "Serves"), rows, empty=empty)
+
+
+def _serves(token: Token, now: datetime) -> str:
+    if token.valid_until is None:
+        return "until revoked"
+    return f"until {told(token.valid_until)}" if now < token.valid_until else f"no more since {told(token.valid_until)}"
 
 
 def make(ctx: typer.Context, name: Annotated[str, typer.Argument(help="A name that says who uses it.")]) -> None:
