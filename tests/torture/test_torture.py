@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from lifecyclehub.torture.__main__ import regressions
 from lifecyclehub.torture.apart import kept_waiting
 from lifecyclehub.torture.batch import FULL, Batch
 from lifecyclehub.torture.database import Database
@@ -94,11 +93,6 @@ def test_a_break_is_caught(database: Database, name: str) -> None:
     assert hunt(name, database, 40) is not None
 
 
-@pytest.mark.parametrize("plan", [pytest.param(one, id=f"{one.seed}-{n}") for n, one in enumerate(regressions())])
-def test_a_seed_that_failed_once_holds(database: Database, plan: Plan) -> None:
-    assert run(plan, database).violations == ()
-
-
 def thrown_away(scenario: Scenario) -> None:
     rotating = scenario.world.vendors["crm"].rotating
     assert rotating is not None
@@ -138,7 +132,7 @@ def test_two_hubs_are_fenced_and_a_hub_that_is_not_is_noticed(database: Database
     """One sleeps with the answer that nothing was done, and wakes while the other one's sending has not landed yet."""
     faults = (
         Fault("429", "projects write", 1),
-        Fault("stalls there", "projects write answered", 1, 60.0),
+        Fault("stalls there", "projects write answered", 1, 75.0),
         Fault("late", "projects write", 2, 8.0),
     )
     plan = quiet(hubs=2, characters=CASTS[6], lags=(14.0,) * 4, faults=faults)
