@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from tests.architecture.source import ROOT
+from tests.mutants.run import read
 
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -45,3 +46,7 @@ def test_there_is_one_lock() -> None:
 
 def test_no_file_says_where_packages_come_from() -> None:
     assert [str(path.relative_to(ROOT)) for path in files() if HOSTS.search(path.read_text("utf-8", "replace"))] == []
+
+
+def test_what_mutants_change_still_stands_where_they_look_for_it() -> None:
+    assert read()
