@@ -9,6 +9,7 @@ from sqlalchemy import update
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared, Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts
+from lifecyclehub.intake.decide import Decide
 from lifecyclehub.messages import Done
 from lifecyclehub.store import tables as t
 from tests.support.reach import Middle
@@ -23,6 +24,20 @@ def ready_project(story: Story) -> Prepared:
     story.switch("won-deal-starts-delivery")
     (ready,) = story.see("hubspot", won_deal())
     return ready
+
+
+def two_customers(story: Story) -> list[Prepared]:
+    """Close two projects of one new client; gives the customer that each would enter, prepared."""
+    story.switch("won-deal-starts-delivery")
+    story.switch("closed-project-drafts-invoice")
+    for deal in ("9001", "9002"):
+        (project,) = story.see("hubspot", won_deal(deal))
+        story.answer(project, Done(record_id=f"project of {deal}"))
+    both = tuple(row["id"] for row in story.rows(t.engagement))
+    with story.engine.begin() as conn:
+        conn.execute(update(t.project).values(status="closed", closed_at=story.clock.now()))
+        (ready,) = Decide(story.rules, story.ids, story.clock)(conn, [(both, ())])
+    return [one for one in ready if one.action == "create_customer"]
 
 
 def claim(story: Story, prepared: Prepared, holder: str = "hub") -> Claimed:

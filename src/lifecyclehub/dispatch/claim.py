@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
+from lifecyclehub.dispatch.behind import hold_behind
 from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Claim, Claimed, request_as_json
 from lifecyclehub.dispatch.stopwatch import Stopwatch
@@ -69,6 +70,8 @@ class TakeClaims:
         billed = self._billed(conn, claims)
         self._doubt(conn, claims, effects, now)
         self._let_land(conn, claims, effects, now)
+        for held in hold_behind(conn, [one.prepared for one in claims], effects):
+            del effects[held]
         verdicts = [self._verdict(one, effects.get(one.prepared.effect), versions, first, billed) for one in claims]
         going = [(one, effects[one.prepared.effect]) for one, said in zip(claims, verdicts, strict=True) if said.verdict == "go"]
         if going:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, delete, exists, func, or_, select, update
 
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER
+from lifecyclehub.dispatch.behind import behind_nothing
 from lifecyclehub.dispatch.claim import release_charges
 from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.plan import Planner, advance_effects
@@ -303,7 +304,7 @@ def _kept_by_nothing() -> ColumnElement[bool]:
     waits = (_effect.c.state == "held") & (_effect.c.reason == "needs") & ~exists().where(kept)
     its_turn = or_(_effect.c.state == "planned", (_effect.c.state == "ready") & or_(_effect.c.target.is_(None), _has_its_turn()))
     left = its_turn & _effect.c.not_before.is_(None)
-    return or_(left, waits)
+    return or_(left, waits, behind_nothing())
 
 
 _FORGOTTEN = Query(

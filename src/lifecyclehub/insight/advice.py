@@ -30,6 +30,10 @@ _EFFECTS: Final = {
         "The same field was written again and again: an automation in the tool, another integration or a rule of yours "
         f"answers each write. Find it and stop one of the two. {_ANSWER}"
     ),
+    (
+        "held",
+        "unanswered",
+    ): "Another one may have entered the same client already. It goes on by itself once it is known what came of that one.",
     ("held", "undecided"): "Its condition cannot be answered: fill in what is named, in the tool, or change the condition.",
     ("ready", "retry"): "The tool could not do it yet and did nothing. It is tried again by itself.",
     ("ready", "unanswered"): "Something sent to this record before was not answered. It goes on by itself once that is over.",

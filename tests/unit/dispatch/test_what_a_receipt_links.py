@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.upkeep import Advance, undecided
 from lifecyclehub.intake.decide import Decide
 from lifecyclehub.messages import Done, Refused
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
 from tests.support.bad_input import Hall, a_deal, hall
-from tests.support.effects import DONE, claim, effect, in_flight, ready_project, receive
-from tests.support.story import Story, won_deal
+from tests.support.effects import DONE, claim, effect, in_flight, ready_project, receive, two_customers
+from tests.support.story import Story
 
 pytestmark = pytest.mark.anyio
 
@@ -76,20 +75,6 @@ def test_a_task_in_the_project_asks_for_no_decision(story: Story) -> None:
 
     assert story.ask(undecided) == []
     assert story.rows(t.engagement)[0]["version"] == version + 1
-
-
-def two_customers(story: Story) -> list[Prepared]:
-    """Close two projects of one new client; gives the customer that each would enter, prepared."""
-    story.switch("won-deal-starts-delivery")
-    story.switch("closed-project-drafts-invoice")
-    for deal in ("9001", "9002"):
-        (project,) = story.see("hubspot", won_deal(deal))
-        story.answer(project, Done(record_id=f"project of {deal}"))
-    both = tuple(row["id"] for row in story.rows(t.engagement))
-    with story.engine.begin() as conn:
-        conn.execute(update(t.project).values(status="closed", closed_at=story.clock.now()))
-        (ready,) = Decide(story.rules, story.ids, story.clock)(conn, [(both, ())])
-    return [one for one in ready if one.action == "create_customer"]
 
 
 def test_a_customer_that_was_prepared_before_the_same_client_was_entered_is_not_entered_again(story: Story) -> None:
