@@ -92,6 +92,35 @@ async def test_what_the_backup_did_not_even_know_of_is_found_too(tmp_path: Path)
         assert {row["state"] for row in w.rows(t.effect)} == {"done"}
 
 
+async def test_what_a_forgotten_reason_made_is_found_when_there_is_a_new_reason_after_the_restore(tmp_path: Path) -> None:
+    """Won, acted on and lost in the time that is forgotten; what is won then is later than the restore, and its project there."""
+    async with world(tmp_path) as w:
+        await w.inquire()
+        await w.quiet()
+        back_up(w.settings, tmp_path / "backup")
+        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
+        await w.act("hubspot", "win_deal", deal=deal)
+        await w.quiet()
+        await w.act("hubspot", "lose_deal", deal=deal)
+        await w.quiet()
+        before = w.writes()
+        assert len(w.made("asana", "project")) == 1
+
+        await w.stop_hub()
+        await restored(w, tmp_path / "backup")
+        await w.start_hub()
+        await looked_back(w)
+        await w.quiet()
+        assert w.rows(t.effect, name="project") == []
+        w.clock.forward(2 * 3600)
+        await w.act("hubspot", "win_deal", deal=deal)
+        await w.quiet()
+        (project,) = w.rows(t.effect, name="project")
+        assert project["fact_at"] > w.rows(t.installation)[0]["restored_at"] + timedelta(hours=1)
+        assert w.writes() == before
+        assert len(w.made("asana", "project")) == 1
+
+
 async def test_what_was_not_done_before_the_restore_is_done_after_it(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.switch(WON, "off")

@@ -23,7 +23,7 @@ _TRIED: Final = ("retry", "connector hangs", "no connector")  # a restore takes 
 def restored_of(installation: Mapping[str, Any]) -> Restored | None:
     """Give between which moments a restore made the store forget, None where there was none."""
     since, at = installation["restored_from"], installation["restored_at"]
-    return Restored(since, at) if since is not None and at is not None else None
+    return Restored(since, at, installation["looked_back_at"]) if since is not None and at is not None else None
 
 
 def not_looked_at(conn: Connection, directory: Directory, registry: Registry) -> list[str]:

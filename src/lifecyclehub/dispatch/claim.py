@@ -22,6 +22,7 @@ from lifecyclehub.store.upsert import insert_all, put_all
 
 Field = tuple[str, str, str, str]  # connection, kind, record id, path
 SHOWN_WITHIN = timedelta(minutes=1)
+_SKEW = timedelta(hours=1)  # between a vendor's clock and ours at a restore; more is found only where the tool could be looked at
 _effect = tables.effect
 _CLAIMED = (
     "state",
@@ -88,7 +89,12 @@ class TakeClaims:
         return verdicts
 
     def _forgotten(self, going: Sequence[Row]) -> list[Row]:
-        """Give those that may have been done in the time that a restore made us forget, and were not looked up since."""
+        """Give those that may have been done in the time that a restore made us forget, and were not looked up since.
+
+        That a fact is later than the restore proves nothing: what is won now may have been won, acted on and reopened in
+        that time. Only what is about a thing that we met later is new; and what we met later because its tool could not be
+        looked at, is new by its fact's time.
+        """
         restored = self._restored()
         if restored is None:
             return []
@@ -96,7 +102,7 @@ class TakeClaims:
             row
             for row in going
             if (row["claimed_at"] is None or row["claimed_at"] < restored.at)
-            and (row["fact_at"] is None or row["fact_at"] <= restored.at)
+            and (row["fact_at"] is None or row["fact_at"] <= restored.at + _SKEW or not restored.met_later(row["subject"]))
         ]
 
     def _rather_look(self, conn: Connection, forgotten: Sequence[Row], now: datetime) -> None:

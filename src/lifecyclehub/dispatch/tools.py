@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, or_, select, update
 
-from lifecyclehub.ports import Clock, Ids, Randomness
+from lifecyclehub.ports import Clock, Ids, Randomness, base32
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.registry.runner import PluginRunner
 from lifecyclehub.store import tables
@@ -23,6 +23,12 @@ class Restored:
 
     since: datetime
     at: datetime
+    looked: datetime | None = None  # since then every tool was looked at; whatever was met later is new to us
+
+    def met_later(self, thing: str) -> bool:
+        """Tell whether a thing of ours was first met after every tool had been looked at; its id says when."""
+        looked = self.looked
+        return looked is not None and thing.rpartition("_")[2] > base32(int(looked.timestamp() * 1000) + 1, 9)
 
 
 @dataclass(slots=True, kw_only=True)

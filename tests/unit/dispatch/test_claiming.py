@@ -153,6 +153,30 @@ def test_what_a_restore_may_have_made_us_forget_is_looked_up_with_a_body_also_wh
     assert None not in (row["body"], row["input"], row["deadline"]), "else it could never be looked up"
 
 
+@pytest.mark.parametrize(
+    ("met_after_look_s", "fact_after_restore_s", "sent"),
+    [
+        (60.0, 7200.0, True),
+        (-60.0, 7200.0, False),  # it may have been won and reopened in the time that is forgotten
+        (60.0, 1800.0, False),  # a vendor's clock may be ahead of ours, and its tool may not have been there to look at
+        (60.0, -1800.0, False),
+    ],
+)
+def test_only_what_is_surely_new_since_a_restore_is_sent_without_a_look(
+    story: Story, met_after_look_s: float, fact_after_restore_s: float, sent: bool
+) -> None:
+    met, prepared = story.clock.now(), ready_project(story)
+    at = met + timedelta(hours=3)
+    put(story, prepared, fact_at=at + timedelta(seconds=fact_after_restore_s))
+    restored = Restored(at - timedelta(days=1), at, met - timedelta(seconds=met_after_look_s))
+    one = Claim(prepared=prepared, request=request_of(story, prepared), holder="hub", sending_s=30)
+
+    with story.engine.begin() as conn:
+        verdict = TakeClaims(story.ids, story.clock, restored=lambda: restored)(conn, [one])[0].verdict
+
+    assert (verdict, effect(story, prepared)["state"]) == (("go", "in flight") if sent else ("gone", "in doubt"))
+
+
 def test_a_retry_sends_the_body_it_had_with_the_same_key(story: Story) -> None:
     prepared = in_flight(story)
     body = effect(story, prepared)["body"]
