@@ -261,6 +261,15 @@ class Database:
             self._empty()
             self._write(backup)
 
+    def keys(self) -> tuple[str, ...]:
+        """Give the keys that open what is sealed now, the newest first."""
+        return tuple(Vault.open(self.settings.home, self.settings.env).keys)
+
+    def know_keys(self, older: Iterable[str]) -> None:
+        """Put back, after the present ones, keys that were dropped: a backup from before needs those kept with it."""
+        present = self.keys()
+        (self.settings.home / "key").write_text("\n".join(dict.fromkeys((*present, *older))) + "\n", "ascii")
+
     def opened(self, _url: str) -> Engine:
         """Open the database as a command does."""
         return self.engine

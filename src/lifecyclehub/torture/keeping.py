@@ -27,9 +27,10 @@ _FORGET_AFTER_S: Final = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """The store as it was, and what had been answered 2xx by then."""
+    """The store as it was with the keys that open it, and what had been answered 2xx by then."""
 
     store: Any
+    keys: tuple[str, ...]
     kept: int
     told: frozenset[str]
 
@@ -51,7 +52,7 @@ class Restores:
 
         def back_up() -> None:
             hooks = world.hooks
-            made.append(Backup(world.database.backup(), len(hooks.kept), frozenset(hooks.told)))
+            made.append(Backup(world.database.backup(), world.database.keys(), len(hooks.kept), frozenset(hooks.told)))
             world.note("backed up")
 
         def put_back() -> None:
@@ -67,6 +68,7 @@ class Restores:
         for machine in world.machines:
             machine.bury()
         world.database.put_back(backup.store)
+        world.database.know_keys(backup.keys)
         del world.hooks.kept[backup.kept :]
         world.hooks.told = set(backup.told)
         now = world.clock.now()

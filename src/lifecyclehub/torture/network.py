@@ -120,6 +120,8 @@ class Network(httpx.AsyncBaseTransport):
         world = self._world
         process = PROCESS.get()
         kind = fault.kind if fault is not None else ""
+        if _sort(request) == "write":  # what was sent before a restore may arrive after it
+            world.restores.written(vendor.name)
         there, back = world.moment(), world.moment()
         if fault is not None and kind == "slow":
             back += min(fault.seconds, left - 1)
@@ -129,8 +131,6 @@ class Network(httpx.AsyncBaseTransport):
 
         def arrive() -> None:
             vendor.caller = process
-            if _sort(request) == "write":
-                world.restores.written(vendor.name)
             said = self._answer(vendor, request, fault, done_at_all=done_at_all)
             if world.point(process, f"{_place(f'{vendor.name} {_sort(request)}')} acted"):
                 return
