@@ -76,7 +76,8 @@ def run(mutant: Mutant) -> Verdict:
         file = copy / Path(mutant.file).relative_to("src")
         file.write_text(file.read_text("utf-8").replace(mutant.find, mutant.replace), "utf-8")
         # PYTHONPATH stands before the installed package, so that tests and their subprocesses see the mutant.
-        env = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "LIFECYCLEHUB_MUTANT": mutant.name}
+        ours = {"LIFECYCLEHUB_MUTANT": mutant.name, "LIFECYCLEHUB_TEST_ALL_STORIES": "1"}
+        env = {**os.environ, **ours, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         call = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *mutant.tests]
         try:
             done = subprocess.run(call, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
