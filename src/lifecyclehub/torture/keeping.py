@@ -79,6 +79,8 @@ class Restores:
         for vendor in world.vendors.values():
             if vendor.rotating is not None:
                 vendor.rotating.excused = True
+            if vendor.drift is not None:  # what was parked of it is forgotten; it is met again when it is looked at again
+                vendor.drift.met.clear()
         for machine in world.machines:
             world.outside(_DOWN_S, machine.boot)
 
