@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import delete
 
 from lifecyclehub.store import tables as t
 from tests.support.world import World
@@ -55,6 +56,8 @@ async def test_news_that_arrives_after_it_is_over_changes_nothing(w: World) -> N
 
 async def test_what_webhooks_missed_is_found_by_the_sweep(w: World) -> None:
     await w.pass_time(0)  # the first look, which a hub takes within seconds of its start, says from when on it looks
+    with w.engine.begin() as conn:  # one that is open already only counts on, and is an earlier story's
+        conn.execute(delete(t.finding).where(t.finding.c.kind == "missed"))
     for tool in w.tools:
         await w.misbehave(tool, hooks={"drop": True})
     ids = await w.win()
