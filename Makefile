@@ -27,7 +27,7 @@ demo: setup
 	@$(BIN)/lifecyclehub demo $(if $(ONCE),--once)
 
 test: setup
-	@env -u PYTHONDONTWRITEBYTECODE $(FAST) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(FAST) $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert, make_url, text
 
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.hub import Hub
@@ -96,10 +97,12 @@ async def test_a_locked_database_is_503_before_the_sender_gives_up_and_passes(
 
 
 async def test_connections_that_the_server_ended_are_replaced(tmp_path: Path, postgres_url: str) -> None:
-    async with hub_with_a_door(tmp_path, postgres_url) as (hub, client):
+    named = make_url(postgres_url).update_query_dict({"application_name": f"ended-{os.getpid()}"})  # others use that server too
+    async with hub_with_a_door(tmp_path, named.render_as_string(hide_password=False)) as (hub, client):
         assert (await ring(client)).status_code == 200
         with hub.engine.connect() as conn, conn.begin():
-            mine = "pid <> pg_backend_pid() AND query LIKE '%%' AND application_name = current_setting('application_name')"
+            assert conn.execute(text("SHOW application_name")).scalar_one() == f"ended-{os.getpid()}"
+            mine = "pid <> pg_backend_pid() AND application_name = current_setting('application_name')"
             conn.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}"))
         async with asyncio.timeout(20):
             while (await ring(client, 20)).status_code != 200:  # noqa: ASYNC110 (what is waited for is an answer)
