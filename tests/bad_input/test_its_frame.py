@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -146,8 +147,8 @@ async def test_the_right_media_type_may_be_written_in_any_way(h: Hall, media: st
 class Wire:
     """A hub behind the server that `serve` uses, on a socket."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, hung_up: asyncio.Event) -> None:
+        self.port, self.hung_up = port, hung_up
 
     async def talk(self, *pieces: bytes, pause: Any = None) -> bytes:
         """Send pieces and give all that is answered until the server hangs up or has said enough."""
@@ -172,15 +173,33 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
+class Announced(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+
 @asynccontextmanager
 async def on_the_wire(h: Hall) -> AsyncIterator[Wire]:
-    config = uvicorn.Config(h.app, port=0, http=BoundedHttp, ws="none", lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
+    hung_up = asyncio.Event()
+
+    class Noted(BoundedHttp):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            hung_up.set()
+
+    config = uvicorn.Config(h.app, port=0, http=Noted, ws="none", lifespan="off", log_config=None, access_log=False)
+    server = Announced(config)
     running = asyncio.ensure_future(server._serve())
-    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
-        await asyncio.sleep(0.005)
+    await asyncio.wait_for(server.listens.wait(), 10)
     try:
-        yield Wire(server.servers[0].sockets[0].getsockname()[1])
+        yield Wire(server.servers[0].sockets[0].getsockname()[1], hung_up)
     finally:
         server.should_exit = True
         await running
@@ -261,7 +280,7 @@ async def test_a_sender_that_hangs_up_in_the_middle_changes_nothing(h: Hall) -> 
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(line.hung_up.wait(), 10)
 
 
 async def test_endless_headers_are_refused(h: Hall) -> None:

@@ -23,6 +23,12 @@ async def restored(w: World, file: Path) -> None:
     w.engine.dispose()
 
 
+async def comes_back(w: World, file: Path) -> None:
+    await w.stop_hub()
+    await restored(w, file)
+    await w.start_hub()
+
+
 async def looked_back(w: World) -> None:
     for _ in range(50):
         await w.hub.sweeper.tick()
@@ -106,9 +112,7 @@ async def test_what_a_forgotten_reason_made_is_found_when_there_is_a_new_reason_
         before = w.writes()
         assert len(w.made("asana", "project")) == 1
 
-        await w.stop_hub()
-        await restored(w, tmp_path / "backup")
-        await w.start_hub()
+        await comes_back(w, tmp_path / "backup")
         await looked_back(w)
         await w.quiet()
         assert w.rows(t.effect, name="project") == []
@@ -128,9 +132,7 @@ async def test_what_was_not_done_before_the_restore_is_done_after_it(tmp_path: P
         await w.quiet()
         back_up(w.settings, tmp_path / "backup")
         since = w.clock.now().replace(year=2020)
-        await w.stop_hub()
-        await restored(w, tmp_path / "backup")
-        await w.start_hub()
+        await comes_back(w, tmp_path / "backup")
         await w.switch(WON, since=since)
         await looked_back(w)
         await w.quiet()
@@ -144,9 +146,7 @@ async def test_what_comes_in_meanwhile_does_not_keep_a_busy_hub_from_writing(tmp
         await w.inquire()
         await w.quiet()
         back_up(w.settings, tmp_path / "backup")
-        await w.stop_hub()
-        await restored(w, tmp_path / "backup")
-        await w.start_hub()
+        await comes_back(w, tmp_path / "backup")
         await w.hub.store.run(keep, waiting_delivery(w, w.clock.now() + timedelta(hours=1)))  # after every look of this test
         await looked_back(w)
 

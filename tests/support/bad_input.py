@@ -217,6 +217,12 @@ class Hall:
         """A HubSpot delivery of one entry, with an event id of its own."""
         return json.dumps([deal_entry(record_id, next(self.numbers), **more)]).encode()
 
+    async def win(self) -> None:
+        """Let a deal be won in the CRM, and what comes of it be done."""
+        self.vendors.deals["1"] = a_deal("1", stage="closedwon")
+        assert (await self.knock("hubspot", self.deal_changed("1"))).is_success
+        await self.hub.settled()
+
     async def knock(
         self,
         connector: str,

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared, Receipt
 from lifecyclehub.dispatch.receipt import WriteReceipts
+from lifecyclehub.dispatch.upkeep import Advance
 from lifecyclehub.intake.decide import Decide
 from lifecyclehub.messages import Done
 from lifecyclehub.store import tables as t
@@ -42,11 +43,8 @@ def two_customers(story: Story) -> list[Prepared]:
 
 def claim(story: Story, prepared: Prepared, holder: str = "hub") -> Claimed:
     """Take an effect."""
-    action = story.rules.action(prepared.connector, prepared.action)
-    assert action is not None
-    request = prepared.frozen or action.render(action.input.model_validate(prepared.input), prepared.body, prepared.key)
+    one = Claim(prepared=prepared, request=request_of(story, prepared), holder=holder, sending_s=30)
     with story.engine.begin() as conn:
-        one = Claim(prepared=prepared, request=request, holder=holder, sending_s=30)
         return TakeClaims(story.ids, story.clock)(conn, [one])[0]
 
 
@@ -77,3 +75,30 @@ def in_flight(story: Story, **values: Any) -> Prepared:
     if values:
         put(story, prepared, **values)
     return prepared
+
+
+def advance(story: Story, *effects: str) -> list[Prepared]:
+    """Check waiting effects again; gives those that may be sent."""
+    with story.engine.begin() as conn:
+        return [one for found in Advance(story.rules, story.ids, story.clock)(conn, effects) for one in found]
+
+
+def decide_again(story: Story) -> None:
+    """Decide on every engagement."""
+    engagements = [row["id"] for row in story.rows(t.engagement)]
+    with story.engine.begin() as conn:
+        Decide(story.rules, story.ids, story.clock)(conn, [(engagements, [])])
+
+
+def claims(story: Story, *prepared: Prepared) -> list[str]:
+    """Ask for several in one batch; gives the verdicts."""
+    asked = [Claim(prepared=one, request=request_of(story, one), holder="hub", sending_s=30) for one in prepared]
+    with story.engine.begin() as conn:
+        return [one.verdict for one in TakeClaims(story.ids, story.clock)(conn, asked)]
+
+
+def request_of(story: Story, prepared: Prepared) -> Any:
+    """Give what would be sent."""
+    action = story.rules.action(prepared.connector, prepared.action)
+    assert action is not None
+    return prepared.frozen or action.render(action.input.model_validate(prepared.input), prepared.body, prepared.key)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,22 +9,9 @@ import pytest
 from lifecyclehub.dispatch.receipt import open_held
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
-from tests.support.bad_input import Hall, a_deal, hall
+from tests.support.bad_input import Hall
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def h(tmp_path: Path) -> AsyncIterator[Hall]:
-    async with hall(tmp_path) as opened:
-        await opened.switch_on()
-        yield opened
-
-
-async def win(h: Hall) -> None:
-    h.vendors.deals["1"] = a_deal("1", stage="closedwon")
-    assert (await h.knock("hubspot", h.deal_changed("1"))).is_success
-    await h.hub.settled()
 
 
 async def test_what_an_answer_sets_free_goes_on_with_the_tick(h: Hall) -> None:
@@ -40,7 +25,7 @@ async def test_what_an_answer_sets_free_goes_on_with_the_tick(h: Hall) -> None:
         return await run(asked, item)
 
     h.hub.store.run = busy_once  # type: ignore[method-assign,assignment]
-    await win(h)
+    await h.win()
     assert refused
     assert {row["state"] for row in h.rows(t.effect)} == {"done", "held"}
 
@@ -58,7 +43,7 @@ async def test_an_effect_that_is_under_way_is_begun_no_second_time(h: Hall) -> N
         work.close()
 
     dispatcher.flow.start = start  # type: ignore[method-assign]
-    await win(h)
+    await h.win()
     begun.clear()
 
     await dispatcher.advance_all()

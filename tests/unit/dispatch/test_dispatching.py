@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,18 +15,9 @@ from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects,
 from lifecyclehub.errors import LostRace
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
-from tests.support.bad_input import Hall, a_deal, hall
+from tests.support.bad_input import Hall, a_deal
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def h(tmp_path: Path) -> AsyncIterator[Hall]:
-    async with hall(tmp_path) as opened:
-        opened.hub.timers.stop()  # the test says what time brings, however slow the machine is
-        await opened.hub.settled()  # what a start decides anew is over
-        await opened.switch_on()
-        yield opened
 
 
 def failing_store(h: Hall, operation: Any, error: BaseException, times: int = 1) -> list[Any]:
@@ -47,9 +36,7 @@ def failing_store(h: Hall, operation: Any, error: BaseException, times: int = 1)
 
 
 async def win(h: Hall) -> dict[str, Any]:
-    h.vendors.deals["1"] = a_deal("1", stage="closedwon")
-    assert (await h.knock("hubspot", h.deal_changed("1"))).is_success
-    await h.hub.settled()
+    await h.win()
     (project,) = h.rows(t.effect, name="project")
     return project
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +12,11 @@ from lifecyclehub.intake.decide import Decide
 from lifecyclehub.messages import Done, Refused
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.writer import StoreBusy
-from tests.support.bad_input import Hall, a_deal, hall
+from tests.support.bad_input import Hall
 from tests.support.effects import DONE, claim, effect, in_flight, ready_project, receive, two_customers
 from tests.support.story import Story
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def h(tmp_path: Path) -> AsyncIterator[Hall]:
-    async with hall(tmp_path) as opened:
-        await opened.switch_on()
-        yield opened
-
-
-async def win(h: Hall) -> None:
-    h.vendors.deals["1"] = a_deal("1", stage="closedwon")
-    assert (await h.knock("hubspot", h.deal_changed("1"))).is_success
-    await h.hub.settled()
 
 
 def engagement(h: Hall) -> tuple[str, bool]:
@@ -117,14 +102,14 @@ def test_many_are_decided_on_with_as_many_statements_as_one(story: Story) -> Non
 
 
 async def test_the_stage_moves_on_with_our_own_project_and_not_only_with_news_of_it(h: Hall) -> None:
-    await win(h)
+    await h.win()
 
     assert engagement(h) == ("delivery", False)
     assert h.rows(t.notice, connector="asana") == []
 
 
 async def test_what_waited_for_the_project_is_sent_after_it_was_decided(h: Hall) -> None:
-    await win(h)
+    await h.win()
 
     assert {row["state"] for row in h.rows(t.effect, role="project")} == {"done"}
     assert [path for path, _ in h.vendors.made].count("/api/1.0/tasks") == len(h.rows(t.effect, name="checklist"))
@@ -132,7 +117,7 @@ async def test_what_waited_for_the_project_is_sent_after_it_was_decided(h: Hall)
 
 async def test_under_load_it_is_decided_with_the_tick(h: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lifecyclehub.dispatch.dispatcher._CALM", -1)
-    await win(h)
+    await h.win()
     assert engagement(h) == ("onboarding", True)
     monkeypatch.undo()
 
@@ -153,7 +138,7 @@ async def test_a_database_that_is_busy_just_then_only_delays_it(h: Hall) -> None
         return await run_all(operation, items)
 
     store.run_all = busy
-    await win(h)
+    await h.win()
     assert engagement(h) == ("onboarding", True)
 
     await h.forward(0)
@@ -163,7 +148,7 @@ async def test_a_database_that_is_busy_just_then_only_delays_it(h: Hall) -> None
 
 
 async def test_a_start_decides_on_what_a_crash_left_undecided(h: Hall) -> None:
-    await win(h)
+    await h.win()
     (row,) = h.rows(t.engagement)
     with h.hub.engine.begin() as conn:
         conn.execute(update(t.engagement).values(stage="onboarding", undecided=True))
@@ -185,7 +170,7 @@ async def test_an_engagement_that_cannot_be_decided_on_keeps_neither_its_effects
         return decide(conn, pairs)
 
     h.hub.dispatcher._decide = faulty
-    await win(h)
+    await h.win()
 
     assert "cannot decide on" in caplog.text
     assert {row["state"] for row in h.rows(t.effect, role="project")} == {"done"}, "what only needed the project went on"

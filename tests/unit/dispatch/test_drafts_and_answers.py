@@ -1,0 +1,149 @@
+"""A draft takes its charges with its claim, and a person's answer to what is parked gives them back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from lifecyclehub.dispatch.prepared import Prepared
+from lifecyclehub.dispatch.upkeep import Answered, Parking, answer, hold, park
+from lifecyclehub.messages import Retry
+from lifecyclehub.store import tables as t
+from lifecyclehub.store.upsert import insert_all
+from tests.support.effects import DONE, advance, claim, claims, decide_again, effect, in_flight, put, ready_project, receive
+from tests.support.story import Story
+
+
+def due_invoice(story: Story) -> Prepared:
+    """A closed project whose customer is known: its draft may be sent."""
+    story.switch("won-deal-starts-delivery")
+    story.switch("closed-project-drafts-invoice")
+    prepared = ready_project(story)
+    story.answer(prepared, DONE)
+    (client,) = story.rows(t.client)
+    with story.engine.begin() as conn:
+        link = {
+            "connection": "con_xero",
+            "kind": "xero.contact",
+            "record_id": "x1",
+            "thing_kind": "client",
+            "thing": client["id"],
+        }
+        insert_all(conn, t.link, [link])
+    with story.engine.begin() as conn:
+        conn.execute(update(t.project).values(status="closed", closed_at=story.clock.now()))
+    decide_again(story)
+    (row,) = story.rows(t.effect, action="create_draft_invoice")
+    (ready,) = advance(story, row["id"])
+    return ready
+
+
+def test_a_draft_takes_its_charges_with_its_claim(story: Story) -> None:
+    invoice = due_invoice(story)
+    assert claim(story, invoice).verdict == "go"
+
+    (line,) = story.rows(t.invoice_line)
+    (charge,) = story.rows(t.charge)
+    assert (line["charge"], line["amount_minor"], line["live"]) == (charge["id"], 1_200_000, True)
+    assert story.rows(t.invoice)[0]["status"] == "drafting"
+    assert effect(story, invoice)["thing"] == line["invoice"]
+
+
+def test_a_retry_of_a_draft_takes_its_charges_no_second_time(story: Story) -> None:
+    invoice = due_invoice(story)
+    claim(story, invoice)
+    receive(story, invoice, Retry("busy"))
+    story.clock.at += 5
+    (again,) = advance(story, invoice.effect)
+
+    assert claim(story, again).verdict == "go"
+    assert len(story.rows(t.invoice_line)) == 1
+    assert len(story.rows(t.invoice)) == 1
+
+
+def test_two_drafts_never_take_the_same_charge(story: Story) -> None:
+    """As when two projects of one engagement close in the same moment."""
+    invoice = due_invoice(story)
+    twin = dict(effect(story, invoice), id="eff_twin", key="another", target=None)
+    with story.engine.begin() as conn:
+        insert_all(conn, t.effect, [twin])
+    other = replace(invoice, effect="eff_twin", target=None)
+
+    assert claims(story, invoice, other) == ["go", "again"]
+    assert claim(story, other).verdict == "again", "also in a batch of its own"
+    assert len(story.rows(t.invoice_line)) == 1
+    assert advance(story, "eff_twin") == []
+    (row,) = story.rows(t.effect, id="eff_twin")
+    assert (row["state"], row["reason"]) == ("cancelled", "condition"), "nothing is left to bill"
+
+
+def answered(story: Story, prepared: Prepared, verdict: str, **more: Any) -> str:
+    with story.engine.begin() as conn:
+        word = Answered(
+            effect=prepared.effect, who="Ines", at=story.clock.now(), attempt=story.ids.new("att"), verdict=verdict, **more
+        )
+        return answer(conn, [word])[0]
+
+
+def test_anew_is_a_new_revision_with_present_values_and_frees_the_charges(story: Story) -> None:
+    invoice = due_invoice(story)
+    claim(story, invoice)
+    put(story, invoice, state="parked")
+
+    assert answered(story, invoice, "anew") == "planned"
+
+    row = effect(story, invoice)
+    assert (row["revision"], row["body"], row["thing"], row["attempts"]) == (2, None, None, 0)
+    assert [line["live"] for line in story.rows(t.invoice_line)] == [False]
+    assert [one["status"] for one in story.rows(t.invoice)] == ["void"]
+    (again,) = advance(story, invoice.effect)
+    assert again.revision == 2
+    assert again.frozen is None
+    assert again.key.idempotency != invoice.key.idempotency, "the vendor must not fold it into the one before"
+    assert again.key.marker == invoice.key.marker
+    assert claim(story, again).verdict == "go"
+    assert [line["live"] for line in story.rows(t.invoice_line)] in ([False, True], [True, False])
+
+
+def test_let_it_be_cancels_for_good_and_frees_the_charges(story: Story) -> None:
+    invoice = due_invoice(story)
+    claim(story, invoice)
+    put(story, invoice, state="parked")
+
+    assert answered(story, invoice, "cancel") == "cancelled"
+    assert [line["live"] for line in story.rows(t.invoice_line)] == [False]
+    decide_again(story)
+    assert effect(story, invoice)["state"] == "cancelled", "a person said so: it is not planned again by itself"
+
+
+def test_this_is_the_record_waits_for_the_receipt_of_that_answer(story: Story) -> None:
+    prepared = in_flight(story, state="parked", reason="several found")
+    assert answered(story, prepared, "is", record_id="555") == "parked"
+    receive(story, prepared, DONE, what="by a person")
+
+    assert (effect(story, prepared)["state"], effect(story, prepared)["record_id"]) == ("done", "555")
+    assert next((row["what"], row["detail"]) for row in story.rows(t.attempt)) == ("by a person", "Ines: 555")
+
+
+@pytest.mark.parametrize("state", ["planned", "held", "ready", "in flight", "in doubt", "done", "cancelled"])
+def test_only_a_parked_effect_is_answered(story: Story, state: str) -> None:
+    prepared = in_flight(story, state=state)
+    before = effect(story, prepared)
+
+    assert answered(story, prepared, "anew") == ""
+    assert effect(story, prepared) == before
+    assert story.rows(t.attempt) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "takes"), [(park, {"planned", "held", "ready", "in doubt"}), (hold, {"planned", "held", "ready"})]
+)
+def test_what_is_on_its_way_or_over_is_neither_parked_nor_held(story: Story, operation: Any, takes: set[str]) -> None:
+    prepared = in_flight(story)
+    for state in ("planned", "held", "ready", "in flight", "in doubt", "parked", "done", "cancelled"):
+        put(story, prepared, state=state)
+        with story.engine.begin() as conn:
+            assert operation(conn, [Parking(prepared.effect, "why", "detail", story.clock.now())]) == [state in takes], state
