@@ -99,6 +99,7 @@ class Hub:
             self.may = may_do(conn, host_fingerprint(settings))
             self.directory = read_directory(conn, self.registry, self.vault, self.clock.now())
         self._configured = self.directory.configured
+        self._taking_over = asyncio.Lock()
         self.store = self._workings.store(self.engine)
         self.runner = self._workings.runner()
         holder = self.ids.new("hub")
@@ -274,11 +275,12 @@ class Hub:
         await self.store.run(drop_ended, self.clock.now())
 
     async def look_for_changes(self) -> None:
-        """Take over what an admin changed meanwhile: connections, secrets, switches, the applied set."""
-        configured, breakers = await self.store.read(_changing)
-        self.client.breakers.learn(breakers)
-        if configured != self._configured:
-            await self.reconfigure()
+        """Take over what an admin changed before this call: connections, secrets, switches, the applied set."""
+        async with self._taking_over:  # else a look that read the old set, but later has its say, would put it back
+            configured, breakers = await self.store.read(_changing)
+            self.client.breakers.learn(breakers)
+            if configured != self._configured:
+                await self.reconfigure()
 
     async def reconfigure(self) -> None:
         """Read the configuration anew and look at everything that waits with it. Edited files count once they are applied."""

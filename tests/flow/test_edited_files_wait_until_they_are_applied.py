@@ -220,3 +220,43 @@ async def test_the_store_keeps_every_set_that_counted_with_its_text_and_who_appl
         assert (kept[first]["who"], kept[second]["who"]) == ("init", "kim")
         with w.engine.connect() as conn:
             assert applied_version(conn) == second
+
+
+class _Told(asyncio.Lock):
+    """Tells when somebody has to wait for it."""
+
+    def __init__(self, told: asyncio.Event) -> None:
+        super().__init__()
+        self._told = told
+
+    async def acquire(self) -> Any:
+        if self.locked():
+            self._told.set()
+        return await super().acquire()
+
+
+async def test_a_slow_look_that_read_the_set_before_does_not_put_it_back(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, database_url, on=()) as w:
+        answered, go_on = asyncio.Event(), asyncio.Event()
+        hub, read = w.hub, w.hub.store.read
+
+        async def slow(operation: Any, *given: Any, **more: Any) -> Any:
+            found = await read(operation, *given, **more)
+            if operation == hub._read_applied and not answered.is_set():
+                answered.set()
+                await go_on.wait()
+            return found
+
+        monkeypatch.setattr(hub, "_taking_over", _Told(go_on), raising=False)
+        monkeypatch.setattr(hub.store, "read", slow)
+        hub._configured = None  # type: ignore[assignment]  # something has changed
+        before = asyncio.create_task(hub.look_for_changes())
+        await answered.wait()
+        add_row(w)
+        version = apply(w)
+        after = asyncio.create_task(hub.look_for_changes())
+        after.add_done_callback(lambda _: go_on.set())
+        await asyncio.gather(before, after)
+        assert hub.rules.version == version

@@ -370,7 +370,7 @@ class World:
         await self.hub.sweeper.tick()
         await self.quiet()
 
-    async def until(self, what: Any, *, within_s: float = 10.0) -> None:
+    async def until(self, what: Any, *, within_s: float = _QUIET_S) -> None:
         """Wait until something is so, without waiting for quiet."""
         end = asyncio.get_running_loop().time() + within_s
         while not what():
