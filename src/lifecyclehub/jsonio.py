@@ -54,41 +54,38 @@ def _depth(text: str) -> int:
     return deepest
 
 
-class _Strict:
-    """Counts nodes and refuses what JSON lets pass but no record needs."""
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise NotOurJson("duplicate-key", f"the key {key!r} stands twice in one object")
+            seen.add(key)
+    return found
 
-    def __init__(self) -> None:
-        self.nodes = 0
 
-    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        self.nodes += len(pairs)
-        if self.nodes > MAX_NODES:
-            raise NotOurJson("too-many-values", f"more than {MAX_NODES} members")
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            seen: set[str] = set()
-            for key, _ in pairs:
-                if key in seen:
-                    raise NotOurJson("duplicate-key", f"the key {key!r} stands twice in one object")
-                seen.add(key)
-        return found
+def _integer(text: str) -> int:
+    if len(text.lstrip("-")) > MAX_INT_DIGITS:
+        raise NotOurJson("number-too-large", f"an integer of {len(text)} digits")
+    return int(text)
 
-    def integer(self, text: str) -> int:
-        if len(text.lstrip("-")) > MAX_INT_DIGITS:
-            raise NotOurJson("number-too-large", f"an integer of {len(text)} digits")
-        return int(text)
 
-    def decimal(self, text: str) -> Decimal:
-        try:
-            value = Decimal(text)
-        except ArithmeticError as error:  # an exponent beyond what Decimal can hold
-            raise NotOurJson("number-too-large", f"the number {text[:40]} is out of range") from error
-        if abs(value.adjusted()) > 40 or len(text) > 60:
-            raise NotOurJson("number-too-large", f"the number {text[:40]} is out of range")
-        return value
+def _decimal(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except ArithmeticError as error:  # an exponent beyond what Decimal can hold
+        raise NotOurJson("number-too-large", f"the number {text[:40]} is out of range") from error
+    if abs(value.adjusted()) > 40 or len(text) > 60:
+        raise NotOurJson("number-too-large", f"the number {text[:40]} is out of range")
+    return value
 
-    def constant(self, text: str) -> Any:
-        raise NotOurJson("not-a-number", f"{text} is not JSON")
+
+def _constant(text: str) -> Any:
+    raise NotOurJson("not-a-number", f"{text} is not JSON")
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_float=_decimal, parse_constant=_constant)
 
 
 def _may_be_deep(body: bytes) -> bool:
@@ -96,7 +93,7 @@ def _may_be_deep(body: bytes) -> bool:
 
 
 def _refuse_unstorable(value: Any) -> None:
-    """Refuse NUL and lone surrogates: `json` accepts both, PostgreSQL accepts neither."""
+    """Refuse NUL and lone surrogates, which `json` accepts and PostgreSQL does not, and too many values."""
     stack = [value]
     nodes = 0
     while stack:
@@ -128,18 +125,13 @@ def parse_strictly(body: bytes) -> Any:
     text = text.removeprefix("\ufeff")
     if _may_be_deep(body) and _depth(text) > MAX_DEPTH:
         raise NotOurJson("too-deep", f"nested deeper than {MAX_DEPTH}")
-    strict = _Strict()
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=strict.pairs,
-            parse_int=strict.integer,
-            parse_float=strict.decimal,
-            parse_constant=strict.constant,
-        )
+        value = _strict.decode(text)
     except NotOurJson:
         raise
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotOurJson("not-json", str(error)[:200]) from error
-    _refuse_unstorable(value)
+    # Fewer bytes hold fewer values, and what cannot be stored comes only as an escape: the decoder takes no bare NUL.
+    if len(body) > MAX_NODES or b"\\u" in body:
+        _refuse_unstorable(value)
     return value

@@ -125,6 +125,17 @@ def test_any_bytes_are_read_or_refused_but_never_raise_anything_else(body: bytes
         parse_strictly(body)
 
 
+ODD = st.lists(st.sampled_from(["a", "\x00", "\ud83d", "\ude00", "😀", "\\", '"', "u0000"]), max_size=6).map("".join)
+
+
+@given(ODD, st.booleans())
+def test_whatever_is_read_can_be_stored(text: str, escaped: bool) -> None:
+    body = json.dumps({text: [text]}, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    with contextlib.suppress(NotOurJson):
+        for key, (value,) in parse_strictly(body).items():
+            assert b"\x00" not in (key + value).encode()
+
+
 @given(VALUES, st.data())
 def test_a_touched_document_is_read_or_refused_but_never_raises_anything_else(value: Any, data: st.DataObject) -> None:
     body = bytearray(json.dumps(value, default=str).encode())
