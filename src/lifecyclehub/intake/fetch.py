@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -28,47 +28,63 @@ def observe(
     fetched: bool,
 ) -> Observation:
     """Map a document and what came along. Raises MappingError that names the file, field, value and how to mend it."""
-    mappings = rules.mappings[about.id]
-    account = {"id": connection["account_id"], **connection["account"]}
-    top = _one(mappings, connection, about, document, seen_at, account)
-    related = tuple(
-        replace(_one(mappings, connection, about, other, seen_at, account), fetched=fetched, opens_client=top.opens_client)
-        for other in document.related
-        if about.kind(other.kind) is not None
-    )
-    return replace(top, related=related, notices=tuple(notices), fetched=fetched)
-
-
-def _one(
-    mappings: MappingSet, connection: Row, about: About, document: Document, seen_at: datetime, account: Mapping[str, Any]
-) -> Observation:
     kind = about.kind(document.kind)
-    if kind is None:
-        raise MappingError(f"{about.id} gave a document of the undeclared kind {document.kind!r}.", where=about.id)
-    inbound = mappings.inbound(document.kind)
-    mapped = inbound.map(document, account) if inbound is not None else None
-    created = mapped.values.get(f"{mapped.thing}.created_at") if mapped else None
-    return Observation(
+    look = _Look(
         connection=connection["id"],
-        kind=document.kind,
-        record_id=document.id,
-        fills=mapped.thing if mapped else None,
-        order=kind.order,
-        resolution_s=kind.resolution_s,
-        version=document.version,
-        changed_at=document.changed_at,
-        created_at=created,
+        about=about,
+        mappings=rules.mappings[about.id],
+        account={"id": connection["account_id"], **connection["account"]},
         seen_at=seen_at,
-        values=mapped.values if mapped else {},
-        hub_owned=mapped.hub_owned if mapped else frozenset(),
-        rewrites=kind.rewrites,
-        marker=document.marker,
-        url=document.url,
-        merged=document.merged,
-        document=document_as_json(document),
-        mapping_version=mappings.version,
-        opens_client=kind.creates_client,
+        fetched=fetched,
+        opens_client=kind is not None and kind.creates_client,
     )
+    return look.at(document, tuple(notices), document.related)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """One look at a record. What came along opens a client, and was fetched, where the record does and was."""
+
+    connection: str
+    about: About
+    mappings: MappingSet
+    account: Mapping[str, Any]
+    seen_at: datetime
+    fetched: bool
+    opens_client: bool
+
+    def at(self, document: Document, notices: tuple[str, ...] = (), related: Sequence[Document] = ()) -> Observation:
+        kind = self.about.kind(document.kind)
+        if kind is None:
+            said = f"{self.about.id} gave a document of the undeclared kind {document.kind!r}."
+            raise MappingError(said, where=self.about.id)
+        inbound = self.mappings.inbound(document.kind)
+        mapped = inbound.map(document, self.account) if inbound is not None else None
+        created = mapped.values.get(f"{mapped.thing}.created_at") if mapped else None
+        return Observation(
+            connection=self.connection,
+            kind=document.kind,
+            record_id=document.id,
+            fills=mapped.thing if mapped else None,
+            order=kind.order,
+            resolution_s=kind.resolution_s,
+            version=document.version,
+            changed_at=document.changed_at,
+            created_at=created,
+            seen_at=self.seen_at,
+            fetched=self.fetched,
+            values=mapped.values if mapped else {},
+            hub_owned=mapped.hub_owned if mapped else frozenset(),
+            rewrites=kind.rewrites,
+            marker=document.marker,
+            url=document.url,
+            merged=document.merged,
+            document=document_as_json(document),
+            mapping_version=self.mappings.version,
+            opens_client=self.opens_client,
+            related=tuple(self.at(other) for other in related if self.about.kind(other.kind) is not None),
+            notices=notices,
+        )
 
 
 def gone(

@@ -129,7 +129,7 @@ class Intake:
                 self.offer(arrival)
 
     async def _split(self, arrival: Arrival) -> Sequence[Row]:
-        now = self._tools.clock.now()
+        part = partial(Split, delivery=arrival.id, at=self._tools.clock.now(), holder=self._tools.holder)
         try:
             parsed = arrival.parsed if arrival.parsed is not None else await _parsed(arrival.body)
             connector = self._tools.registry.get(arrival.connector)
@@ -147,16 +147,16 @@ class Intake:
                 else await self._tools.runner.call(arrival.connector, connector.read, delivery)
             )
             notices = tuple(self._as_row(arrival, position, one, connector.about) for position, one in enumerate(read))
-            item = Split(delivery=arrival.id, at=now, notices=notices)
+            item = part(notices=notices)
         except NotOurJson as error:
-            item = Split(delivery=arrival.id, at=now, parked=error.reason, detail=error.detail)
+            item = part(parked=error.reason, detail=error.detail)
         except (PluginHangs, PluginRefused):
             return ()  # it stays open, and is read when the hub is started again
         except HubError as error:
-            item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=str(error))
+            item = part(parked="cannot be read", detail=str(error))
         except Exception as error:  # noqa: BLE001 (what a connector gave is no list of notices)
-            item = Split(delivery=arrival.id, at=now, parked="cannot be read", detail=f"{type(error).__name__}: {error}")
-        return await self._write(replace(item, holder=self._tools.holder))
+            item = part(parked="cannot be read", detail=f"{type(error).__name__}: {error}")
+        return await self._write(item)
 
     async def _write(self, item: Split) -> Sequence[Row]:
         try:

@@ -15,7 +15,7 @@ from lifecyclehub.admin.effects import CannotAnswer
 from lifecyclehub.errors import NotThere
 from lifecyclehub.insight.lists import UnknownCursor
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
-from lifecyclehub.web.answers import problem
+from lifecyclehub.web.answers import failed, problem
 from lifecyclehub.web.api.examples import EXAMPLES
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
@@ -65,7 +65,7 @@ async def _refused(_: Request, error: HTTPException) -> Response:
 
 
 async def _failed(_: Request, __: Exception) -> Response:
-    return problem(500, "Failed", "Something went wrong here; the log of the hub says what. Try again.")
+    return failed()
 
 
 def handlers() -> dict[int | type[Exception], Handler]:
