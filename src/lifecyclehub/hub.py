@@ -22,9 +22,10 @@ from lifecyclehub.dispatch.dispatcher import Dispatcher
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.anew import Anew
+from lifecyclehub.intake.answered import close_answered
 from lifecyclehub.intake.decide import Decide
 from lifecyclehub.intake.directory import Directory, read_directory
-from lifecyclehub.intake.notices import Release, close_answered, release
+from lifecyclehub.intake.notices import Release, release
 from lifecyclehub.intake.receive import Reception
 from lifecyclehub.intake.sweep import Sweeper
 from lifecyclehub.intake.work import Intake, nothing_left

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, exists, or_, select, text, update
+from sqlalchemy import Connection, Integer, and_, bindparam, or_, select, update
 
+from lifecyclehub.intake.answered import LAST_LOOK
 from lifecyclehub.intake.keep import Arrival
 from lifecyclehub.intake.taking import within_reach
 from lifecyclehub.store import tables
@@ -26,6 +27,7 @@ _FAILED = Write(
         attempts=_notice.c.attempts + bindparam("tries"),
         first_failed_at=bindparam("since"),
         not_before=bindparam("next"),
+        last_look=LAST_LOOK,
     )
 )
 
@@ -171,36 +173,4 @@ _RELEASE = Write(
     update(_notice)
     .where(tables.HELD_NOTICE, _notice.c.reason == "connection", _notice.c.connection == bindparam("of"))
     .values(state="open", holder=None, reason=None, detail=None, not_before=None)
-)
-
-
-SEEN_SINCE: Final = "seen since"
-
-
-def close_answered(conn: Connection, items: Sequence[datetime]) -> list[int]:
-    """Close parked notices that are no question any more: their record was taken in since, or found its place.
-
-    One look serves every notice that came before it began.
-    """
-    return [conn.execute(_ANSWERED.values(done_at=now)).rowcount for now in items]
-
-
-_link, _ticket = tables.link, tables.ticket
-_its_link = (
-    _link.c.connection == _notice.c.connection,
-    _link.c.kind == _notice.c.kind,
-    _link.c.record_id == _notice.c.record_id,
-)
-_could_not_look = _notice.c.reason.in_(("mapping", "forbidden", "unsupported", "gave up", "error", "crashed"))
-_has_its_place = exists().where(*_its_link, _ticket.c.id == _link.c.thing, _ticket.c.project.is_not(None))
-_ANSWERED = (
-    update(_notice)
-    .where(
-        text("state = 'parked'"),  # as its index has it
-        or_(
-            _could_not_look & exists().where(*_its_link, _link.c.fetched_at > _notice.c.kept_at),
-            (_notice.c.reason == "several projects") & _has_its_place,
-        ),
-    )
-    .values(state="processed", reason=SEEN_SINCE, detail="its record was taken in later")
 )

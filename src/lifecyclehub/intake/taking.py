@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, or_, select, update
 
+from lifecyclehub.intake.answered import LAST_LOOK
 from lifecyclehub.store import leases, tables
 from lifecyclehub.store.sql import Query
 
@@ -141,7 +142,14 @@ def _park(conn: Connection, deliveries: set[str], notices: set[str], counts: dic
         conn.execute(update(_delivery).where(_delivery.c.id == one).values(state="parked", reason=reason))
     for some in _chunks(sorted(notices)):
         detail = f"the process ended {CRASHES} times while the record was worked on"
-        values = {"state": "parked", "reason": CRASHED, "detail": detail, "not_before": None, "done_at": now}
+        values = {
+            "state": "parked",
+            "reason": CRASHED,
+            "detail": detail,
+            "not_before": None,
+            "done_at": now,
+            "last_look": LAST_LOOK,
+        }
         conn.execute(update(_notice).where(_notice.c.id.in_(some)).values(**values))
 
 

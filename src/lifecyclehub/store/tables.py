@@ -479,6 +479,7 @@ notice = Table(
     Column("first_failed_at", Instant),
     Column("not_before", Instant),
     Column("snapshot", Text),
+    Column("last_look", Instant),  # when the last look at its record had begun as this one failed
     Column("kept_at", Instant, nullable=False),
     Column("done_at", Instant),
     UniqueConstraint("delivery", "position"),

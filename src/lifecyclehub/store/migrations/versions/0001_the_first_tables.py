@@ -747,6 +747,7 @@ def upgrade() -> None:
         sa.Column("first_failed_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("not_before", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("snapshot", sa.Text(), nullable=True),
+        sa.Column("last_look", lifecyclehub.store.types.Instant(), nullable=True),
         sa.Column("kept_at", lifecyclehub.store.types.Instant(), nullable=False),
         sa.Column("done_at", lifecyclehub.store.types.Instant(), nullable=True),
         sa.ForeignKeyConstraint(["delivery"], ["delivery.id"], name=op.f("fk_notice_delivery")),
