@@ -119,6 +119,7 @@ def test_a_grant_that_is_lost_without_need_is_noticed(database: Database, meddle
     [
         (Fault(RESTORE, "", 195.0, 5.0), "writes at once after a restore", "I16"),
         (Fault("a value nobody knows", "crm", 5.0, 50.0), "drops what it cannot map", "F7"),
+        (Fault("a value nobody knows", "crm", 5.0, 150.0), "forgets what a person is asked", "F7"),
     ],
 )
 def test_what_an_admin_does_and_tools_change_is_judged(database: Database, fault: Fault, name: str, invariant: str) -> None:

@@ -142,6 +142,22 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "drops what it cannot map": Mutant(
         "P1", "intake.work:Intake._failed", 'state="parked", reason="mapping"', 'state="ignored", reason="not mapped"'
     ),
+    "forgets what a person is asked": Mutant(
+        "P1",
+        "intake.answered:close_answered",
+        "_ANSWERED.values(",
+        "update(_notice).where(_notice.c.state == 'parked').values(state='processed', reason='seen since', ",
+        hint=60042,
+    ),
+    "takes a look before it for an answer": Mutant(
+        "P1",
+        "intake.answered:close_answered",
+        "_ANSWERED.values(",
+        "update(_notice)\n"
+        "        .where(_notice.c.state == 'parked', exists().where(*_its_link, _link.c.fetched_at > _notice.c.kept_at))\n"
+        "        .values(state='processed', reason='seen since', ",
+        hint=60042,
+    ),
     "writes at once after a restore": Mutant(
         "P2", "admin.presence:_must_look_back", "return restored is not None and", "return False and"
     ),

@@ -341,7 +341,10 @@ class Hooks:
         self.open -= 1
         if 200 <= status < 300:
             self.kept.append((f"end_{hook.vendor}", hashlib.sha256(hook.body).hexdigest()))
-            self.told |= {str(one["key"]) for one in loads(hook.body)["entries"]}
+            entries = loads(hook.body)["entries"]
+            self.told |= {str(one["key"]) for one in entries}
+            if (drift := world.vendors[hook.vendor].drift) is not None:
+                drift.told(entries)
             return
         repeats = _REPEATS[self._patience[hook.vendor]]
         if tries < len(repeats):

@@ -59,7 +59,7 @@ class Vendor:
     """One tool. `now` is the vendor's own clock; `changed` is told of every change, so that it can send a webhook."""
 
     def __init__(self, name: str, character: Character, now: Callable[[], datetime]) -> None:
-        self.name, self.character, self._now = name, character, now
+        self.name, self.character, self.now = name, character, now
         self.records: dict[tuple[str, str], Record] = {}
         self.history: list[Written] = []
         self.lag_s = 0.0
@@ -105,7 +105,7 @@ class Vendor:
     def make(self, kind: str, data: dict[str, Any], *, by: str = "person", ref: str | None = None) -> Record:
         """Make a record."""
         self._next += 1
-        now = self._now()
+        now = self.now()
         ident = f"{kind.partition('.')[2][:3]}-{self._next}"
         record = Record(kind, ident, data, by, now, now, now + timedelta(seconds=self.lag_s), ref=ref)
         data.setdefault("created_at", now.isoformat())
@@ -139,10 +139,10 @@ class Vendor:
 
     def _touch(self, record: Record) -> None:
         record.version += 1
-        record.changed_at = max(record.changed_at, self._now())
+        record.changed_at = max(record.changed_at, self.now())
 
     def _note(self, what: str, by: str, record: Record) -> None:
-        self.history.append(Written(self._now(), what, by, record.kind, record.id, record.ref))
+        self.history.append(Written(self.now(), what, by, record.kind, record.id, record.ref))
         self.changed(record, what)
 
     # --- the API --------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Vendor:
                 case "GET", ["jobs", handle]:
                     return Said(200, self._jobs[handle])
                 case "GET", [kind, record]:
-                    return Said(200, self.said(self._there(kind, record)))
+                    return Said(200, self._looked_at(self._there(kind, record)))
                 case "POST", [kind]:
                     return self._create(kind, headers, loads(body))
                 case "PATCH", [kind, record]:
@@ -181,14 +181,19 @@ class Vendor:
         if self.rotating is None:
             return None
         if path == TOKEN_PATH:
-            return self.rotating.exchange(loads(body), self.caller, self._now())
-        return None if self.rotating.allows(headers, self._now()) else Said(401, {"error": "this access has ended"})
+            return self.rotating.exchange(loads(body), self.caller, self.now())
+        return None if self.rotating.allows(headers, self.now()) else Said(401, {"error": "this access has ended"})
 
     def _there(self, kind: str, record: str) -> Record:
         found = self.records.get((kind, record))
         if found is None or found.deleted:
             raise Refuse(404, "there is no such record")
         return found
+
+    def _looked_at(self, record: Record) -> dict[str, Any]:
+        if self.drift is not None:
+            self.drift.looked_at(record)
+        return self.said(record)
 
     def said(self, record: Record) -> dict[str, Any]:
         """Write a record as the API gives it."""
@@ -200,7 +205,7 @@ class Vendor:
             "id": record.id,
             "version": record.version,
             "changed_at": changed_at.isoformat(),
-            "data": dict(record.data) if self.drift is None else self.drift.bend(record.kind, record.id, dict(record.data)),
+            "data": dict(record.data) if self.drift is None else self.drift.bend(record.kind, dict(record.data)),
             "url": self.url(record),
             "ref": record.ref if self.character.once != "never" else None,
             "merged_into": record.merged_into,
@@ -221,7 +226,7 @@ class Vendor:
         return f"https://{self.name}.example/{record.id}"
 
     def _find(self, kind: str, asked: Mapping[str, str]) -> Said:
-        now = self._now()
+        now = self.now()
         stale = self.stale_find > 0
         self.stale_find -= stale
         wanted = [one for one in self.records.values() if one.kind == kind and one.visible_at <= now and self._is(one, asked)]
@@ -240,14 +245,14 @@ class Vendor:
 
     def _since(self, kind: str, asked: Mapping[str, str]) -> Said:
         if asked["account"] != "1":
-            return Said(200, {"records": [], "next": None, "cursor": self._now().isoformat()})
+            return Said(200, {"records": [], "next": None, "cursor": self.now().isoformat()})
         since = datetime.fromisoformat(asked["since"]) if asked["since"] else None
         mine = [one for one in self.records.values() if one.kind == kind and (since is None or one.changed_at >= since)]
         ids = [one.id for one in mine]
         start = ids.index(asked["after"]) + 1 if asked["after"] in ids else 0
         some = mine[start : start + PAGE]
         more = start + PAGE < len(mine)
-        cursor = (self._now() - CURSOR_OVERLAP).isoformat()
+        cursor = (self.now() - CURSOR_OVERLAP).isoformat()
         told = [{"id": one.id, "version": one.version, "change": "deleted" if one.deleted else "changed"} for one in some]
         return Said(200, {"records": told, "next": some[-1].id if more else None, "cursor": cursor})
 
@@ -256,7 +261,7 @@ class Vendor:
         return Said(200, self.said(record), acted=True)
 
     def _create(self, kind: str, headers: Mapping[str, str], body: dict[str, Any]) -> Said:
-        now, key = self._now(), headers.get(KEY_HEADER.lower())
+        now, key = self.now(), headers.get(KEY_HEADER.lower())
         how = self.character.once
         lasts = KEY_S if how == "key for a while" else FOLDED_S
         digest = hashlib.sha256(dumps(body).encode()).hexdigest()
@@ -277,7 +282,7 @@ class Vendor:
         key = headers.get(KEY_HEADER.lower())
         if self.character.once == "key with stored errors" and key is not None and key not in self._keys:
             digest = hashlib.sha256(dumps(loads(body)).encode()).hexdigest()
-            self._keys[key] = (self._now(), Said(500, {"error": "it failed, and will always fail"}), digest)
+            self._keys[key] = (self.now(), Said(500, {"error": "it failed, and will always fail"}), digest)
 
     def _made(self, kind: str, body: dict[str, Any]) -> Said:
         ref = body.pop("ref", None)
@@ -296,7 +301,7 @@ class Vendor:
         handle = f"job-{len(self._jobs) + 1}"
         said: dict[str, Any] = {"state": "running"}
         self._jobs[handle] = said
-        shown_at = self._now() + timedelta(seconds=self.lag_s)
+        shown_at = self.now() + timedelta(seconds=self.lag_s)
 
         def finish() -> None:
             record = self.make(kind, self._filled(kind, body), by="hub", ref=ref)
