@@ -29,8 +29,9 @@ from ledger import Ledger, median
 from load import Load
 from measuring import CONNECTIONS, Figures, Measurement, Tally, no_collecting
 from server import Server, free_port
-from showing import show, show_filled, show_profile
+from showing import show, show_filled, show_profile, show_soak
 from sink import Sink
+from soak import measure_soak
 from thin import Thin
 
 from lifecyclehub.registry.registry import Registry
@@ -203,6 +204,22 @@ async def measure_long(size: Size, folder: Path, sink: Sink, registry: Registry,
     )
 
 
+async def soak(given: Stores, minutes: float) -> int:
+    """Run one hub for so long and tell what it held; 1 when that grows, or when something was lost or done twice."""
+    sys.path.insert(0, str(HERE / "connectors"))
+    sink = Sink()
+    await sink.start()
+    with tempfile.TemporaryDirectory(prefix="lifecyclehub-bench-", dir=os.environ.get("LIFECYCLEHUB_BENCH_DIR")) as scratch:
+        home = Path(scratch) / "home"
+        with given() as store:
+            make_home(home, Fat(), Registry.load(), sink.port, store)
+            figures, wrong = await measure_soak(home, store, sink, minutes * 60)
+    sink.stop()
+    show_soak(figures, wrong)
+    (RESULTS / "soak.json").write_text(json.dumps({**figures, "wrong": wrong}, indent=2) + "\n", "utf-8")
+    return 1 if wrong or not sound(figures) else 0
+
+
 async def measure(size: Size, chosen: list[Case], given: Stores, filled: int | None = None) -> dict[str, Any]:
     """Measure everything and give the results as they are written."""
     sys.path.insert(0, str(HERE / "connectors"))
@@ -257,6 +274,7 @@ def main() -> int:
     parser.add_argument(
         "--filled", type=int, nargs="?", const=1_000_000, help="compare an empty store with one of so many handoffs"
     )
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="does one hub hold ever more memory, files or threads?")
     parser.add_argument("--pieces", type=int, help="how many deliveries the closed loop has")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of the embedded store")
     given = parser.parse_args()
@@ -270,6 +288,8 @@ def main() -> int:
     chosen = [case for case in cases if given.only in (None, case.name)]
     RESULTS.mkdir(exist_ok=True)
     with ExitStack() as stack:
+        if given.soak is not None:
+            return uvloop.run(soak(stores(stack, on_postgres=given.postgres), given.soak))
         results = uvloop.run(measure(size, chosen, stores(stack, on_postgres=given.postgres), given.filled))
     if given.filled:
         show_filled(results["filled"], results["machine"])

@@ -71,6 +71,28 @@ def show_filled(figures: dict[str, Any], machine: dict[str, Any]) -> None:
     console.print(f"lost {lost}, done twice {doubled}; filled in {figures['filling_s']:,.0f} s; load average {loads}")
 
 
+def show_soak(figures: dict[str, Any], wrong: list[str]) -> None:
+    """Print what one hub held at first and at last, and what is wrong with that."""
+    table = Table(title="One hub in ordinary weather")
+    for column in ("", "after half of it", "at the end"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, label in (
+        ("handoffs", "handoffs"),
+        ("memory_kb", "memory (KB)"),
+        ("files", "open files"),
+        ("threads", "threads"),
+    ):
+        table.add_row(label, _figure(figures[f"{name}_first"]), _figure(figures[f"{name}_last"]))
+    console = Console()
+    console.print(table)
+    lost, doubled = _figure(figures["lost"]), _figure(figures["doubled"])
+    console.print(
+        f"memory grows by {figures['growth_kb_per_1000']:.0f} KB per 1,000 handoffs; lost {lost}, done twice {doubled}",
+        *(f"WRONG: {one}" for one in wrong),
+        sep="\n",
+    )
+
+
 def show_profile(name: str, profile: dict[str, Any], pieces: int) -> None:
     """Print where the hub's CPU time went, per 1,000 deliveries."""
     per = 1000 / pieces
