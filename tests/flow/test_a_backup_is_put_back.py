@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from lifecyclehub.admin.backup import back_up, mark_restored, put_back
+from lifecyclehub.admin.effects import Answer, AnswerEffects
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.insight.clocks import IMPORT
 from lifecyclehub.intake.keep import Arrival, keep
@@ -223,3 +224,41 @@ async def test_a_backup_is_whole_private_and_never_overwrites(tmp_path: Path) ->
         (restored_one,) = w.rows(t.installation)
         assert restored_one["id"] == installation["id"]
         assert restored_one["restored_at"] == now
+
+
+async def test_where_a_person_copied_a_forgotten_project_a_person_is_asked_which_one_it_is(tmp_path: Path) -> None:
+    """The copy has our marker too. Whichever shows itself first is not taken for the one."""
+    async with world(tmp_path) as w:
+        await w.inquire()
+        await w.quiet()
+        back_up(w.settings, tmp_path / "backup")
+        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
+        await w.act("hubspot", "win_deal", deal=deal)
+        await w.quiet()
+        (made,) = [one["id"] for one in w.made("asana", "project")]
+        copy = (await w.act("asana", "copy_project", project=made))["id"]
+        await w.quiet()
+        before = w.writes()
+
+        await comes_back(w, tmp_path / "backup")
+        await w.resend("hubspot")
+        await w.until(lambda: w.rows(t.effect, name="project"))
+        await w.act("asana", "rename_project_by_hand", project=copy, name="The copy shows itself first")
+        await looked_back(w)
+        await w.quiet()
+        (effect,) = w.rows(t.effect, name="project")
+        assert (effect["state"], effect["reason"]) == ("parked", "several found")
+        assert made in effect["detail"]
+        assert copy in effect["detail"]
+        assert {row["state"] for row in w.rows(t.notice, kind="asana.project")} == {"held"}
+
+        answer = Answer(effect=effect["id"], verdict="is", who="Ines", record_id=made)
+        with w.engine.begin() as conn:
+            AnswerEffects(w.hub.rules, w.hub.ids, w.clock, w.hub.randomness)(conn, [answer])
+        await w.hub.look_for_changes()
+        await w.quiet()
+        await w.hub.intake.tick()
+        await w.quiet()
+        assert [row["record_id"] for row in w.rows(t.link, thing_kind="project")] == [made]
+        assert [row["facts"]["found"] for row in w.rows(t.finding, kind="double")] == [copy]
+        assert w.writes() == before

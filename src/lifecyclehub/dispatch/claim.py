@@ -91,29 +91,30 @@ class TakeClaims:
     def _forgotten(self, going: Sequence[Row]) -> list[Row]:
         """Give those that may have been done in the time that a restore made us forget, and were not looked up since.
 
+        So may what was never rendered and is marked all the same: a record came to light that carries its marker.
+
         That a fact is later than the restore proves nothing: what is won now may have been won, acted on and reopened in
         that time. Only what is about a thing that we met later is new; and what we met later because its tool could not be
         looked at, is new by its fact's time.
         """
         restored = self._restored()
-        if restored is None:
-            return []
-        return [
-            row
-            for row in going
-            if (row["claimed_at"] is None or row["claimed_at"] < restored.at)
-            and (row["fact_at"] is None or row["fact_at"] <= restored.at + _SKEW or not restored.met_later(row["subject"]))
-        ]
+
+        def forgotten(row: Row) -> bool:
+            if restored is None or (row["claimed_at"] is not None and row["claimed_at"] >= restored.at):
+                return False
+            return row["fact_at"] is None or row["fact_at"] <= restored.at + _SKEW or not restored.met_later(row["subject"])
+
+        return [row for row in going if (row["unsure_since"] is not None and row["body"] is None) or forgotten(row)]
 
     def _rather_look(self, conn: Connection, forgotten: Sequence[Row], now: datetime) -> None:
         """Put what was just claimed in doubt instead of sending it: its body is frozen, so that it can be looked up."""
         restored = self._restored()
-        assert restored is not None  # noqa: S101 (else nothing was forgotten)
         moves = []
         for row in forgotten:
             stood = Stood.of(row)
-            row |= {"state": "in doubt", "reason": "restored", "not_before": now}
-            row["unsure_since"] = row["unsure_since"] or restored.since
+            row |= {"state": "in doubt", "reason": "came to light" if restored is None else "restored", "not_before": now}
+            if restored is not None:
+                row["unsure_since"] = min(row["unsure_since"] or restored.since, restored.since)
             moves.append((row, stood))
         write(conn, _FORGOT, _FORGOTTEN, moves)
 

@@ -132,10 +132,11 @@ class Dispatcher:
         """Write a receipt, then let go on what waited for it."""
         renewed = receipt.outcome is None and not await self._pause_for(receipt)
         after = await self._surely(self._receipts, receipt)
-        if isinstance(receipt.outcome, Done):
+        if isinstance(receipt.outcome, Done) and not after.still:
             self._stopwatch.stop(receipt.effect)
         try:
-            await self._reopen(receipt.effect)
+            if not after.still:
+                await self._reopen(receipt.effect)
             if after.engagement is not None or after.client is not None:
                 await self._linked(after)
             await self.advance([receipt.effect, *after.woken] if renewed else after.woken)

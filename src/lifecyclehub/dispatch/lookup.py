@@ -184,10 +184,10 @@ class Lookup:
         return not (once.caches_errors and await self._tools.store.read(answered, row["id"], row["revision"]))
 
     def _was_forgotten(self, row: Row) -> bool:
-        """Tell whether a restore made us forget what became of it."""
+        """Tell whether a restore made us forget what became of it, or what we knew of it was wrong."""
         restored = self._tools.restored()
         before = restored is not None and row["claimed_at"] is not None and row["claimed_at"] < restored.at
-        return before or bool(row["reason"] == "restored")
+        return before or row["reason"] in ("restored", "came to light")
 
     async def _find(self, row: Row, action: Action[Any], target: Target, began: datetime) -> None:
         # Before the look: it proves nothing about what only shows up while it is made. Also where the tool said that it

@@ -22,6 +22,7 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "planned": {
         "held": "something is missing: a switch, a connection, what it needs",
         "ready": "nothing is missing",
+        "in doubt": "a record came to light that carries its marker",
         "done": "there is nothing to do, such as no charge to bill",
         "parked": "its values cannot be mapped, or a person puts it aside",
         "cancelled": "its condition does not hold any more",
@@ -29,6 +30,7 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "held": {
         "ready": "what was missing came",
         "in flight": "a late answer tells that the tool accepted it after all",
+        "in doubt": "a record came to light that carries its marker",
         "done": "there is nothing to do; or a late answer tells that it was done after all",
         "parked": "its values cannot be mapped, or a person puts it aside",
         "cancelled": "its condition does not hold any more",
@@ -36,7 +38,7 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "ready": {
         "in flight": "it is claimed; or a late answer tells that the tool accepted it after all",
         "held": "the check before the claim fails",
-        "in doubt": "it may have been done, and the tool would not fold a repeat any more",
+        "in doubt": "it may have been done, and the tool would not fold a repeat any more; or its marker came to light",
         "done": "there is nothing to do; or a late answer tells that it was done after all",
         "parked": "its values cannot be mapped, its connector fails, or a person puts it aside",
         "cancelled": "its condition does not hold any more",

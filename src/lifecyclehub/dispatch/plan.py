@@ -361,8 +361,8 @@ def _of(handoff: Handoff, subject: Subject) -> list[Row]:
 
 
 def _not_hidden(row: Row, left: Left) -> Left:
-    """Never cancel what may have been done already: that is a person's to say."""
-    if left.state != "cancelled" or row["unsure_since"] is None:
+    """Never end what may have been done already: that is a person's to say."""
+    if left.state not in ("cancelled", "done") or row["unsure_since"] is None:
         return left
     return Left("parked", "in doubt", f"it is not wanted any more ({left.detail}), but it may have been done already")
 

@@ -58,6 +58,8 @@ class Claimed:
 class Receipt:
     """What came of one sending, look-up or check. `outcome` None: the connection must be renewed first.
 
+    `came to light`: nobody asked; a record showed itself that carries the effect's marker, perhaps a copy of what it made.
+
     `new_key`: if it is sent again, then under a new key, because under this one the vendor only repeats its stored error.
     `lands_s`: nobody answered, and for so long after its deadline the vendor may still do it; None when it is known to be over.
     `overdue`: why a job that is still only accepted is a person's question now, None while it is in time.
@@ -66,7 +68,7 @@ class Receipt:
     effect: str
     epoch: int
     revision: int
-    what: Literal["sent", "looked up", "checked", "by a person"]
+    what: Literal["sent", "looked up", "checked", "by a person", "came to light"]
     began_at: datetime
     outcome: Outcome | Sighting | None
     bytes_sent: bool | None = None

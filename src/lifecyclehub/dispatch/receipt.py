@@ -7,13 +7,15 @@ nothing was sent since: what the tool made must not be made again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, literal, select, update
 
+from lifecyclehub.dispatch.advance import OVER, WAITING
 from lifecyclehub.dispatch.claim import IN_TURN, release_charges
+from lifecyclehub.dispatch.light import as_reply, came_to_light, shown
 from lifecyclehub.dispatch.made import Made
 from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Receipt
@@ -68,11 +70,15 @@ _PUT_BACK = ("ready", "held", "parked")
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """What follows from a receipt: effects to be advanced, and the engagement or client that is to be decided anew."""
+    """What follows from a receipt: effects to be advanced, and the engagement or client that is to be decided anew.
+
+    `still`: what waits for the effect goes on waiting, since nothing is known yet.
+    """
 
     woken: list[str] = field(default_factory=list)
     engagement: str | None = None
     client: str | None = None
+    still: bool = False
 
 
 class WriteReceipts:
@@ -86,7 +92,9 @@ class WriteReceipts:
         now = self._clock.now()
         effects = {row["id"]: row for row in rows(conn, _effect, "id", {one.effect for one in receipts}, lock=True)}
         stood = {effect: Stood.of(row) for effect, row in effects.items()}
+        seen = shown(conn, receipts)
         insert_all(conn, tables.attempt, [self._attempt(one, now) for one in receipts if one.effect in effects])
+        receipts = [replace(one, outcome=Found(seen[one.effect])) if one.effect in seen else one for one in receipts]
         made = Made(conn, self._rules, self._ids, now)
         made.meet((effects[one.effect], done) for one in receipts if one.effect in effects for done in _told(one))
         changed: dict[str, Row] = {}
@@ -103,7 +111,7 @@ class WriteReceipts:
         self._renew(conn, made, now)
         woken = self._woken(conn, changed)
         linked = {row["id"]: row for row in changed.values() if row["id"] in made.linked}
-        return [_aftermath(woken.get(one.effect, []), linked.get(one.effect)) for one in receipts]
+        return [_aftermath(one, effects, woken.get(one.effect, []), linked.get(one.effect)) for one in receipts]
 
     @staticmethod
     def _renew(conn: Connection, made: Made, now: datetime) -> None:
@@ -129,7 +137,7 @@ class WriteReceipts:
             "bytes_sent": one.bytes_sent,
             "handle": one.outcome.handle if isinstance(one.outcome, Accepted) else None,
             "status": one.status,
-            "reply": one.reply,
+            "reply": one.reply if one.what != "came to light" else as_reply(one.outcome),
             "outcome": outcome,
             "detail": one.detail or getattr(one.outcome, "reason", None),
         }
@@ -140,6 +148,8 @@ class WriteReceipts:
         if isinstance(outcome, Found) and len(outcome.records) == 1:
             outcome = outcome.records[0]
         present = one.epoch == row["epoch"] and one.revision == row["revision"]  # nothing was sent or rendered since
+        if one.what == "came to light" and row["state"] not in OVER:
+            return came_to_light(one, row, self._rules, now)
         if isinstance(outcome, Done):
             unsent = present or (one.revision == row["revision"] and _nothing_left_since(conn, one, row["epoch"]))
             return self._told_done(one, outcome, row, made, now, unsent=unsent)
@@ -340,9 +350,10 @@ def _concerns(one: Receipt, row: Row) -> bool:
     return row["state"] in _UNCERTAIN
 
 
-def _aftermath(woken: list[str], linked: Row | None) -> Aftermath:
+def _aftermath(one: Receipt, effects: Mapping[str, Row], woken: list[str], linked: Row | None) -> Aftermath:
     if linked is None:
-        return Aftermath(woken)
+        stands = effects[one.effect]["state"] if one.effect in effects else None
+        return Aftermath(woken, still=one.what == "came to light" and stands in (*WAITING, *_UNCERTAIN))
     return Aftermath(woken, linked["engagement"], linked["client"])
 
 

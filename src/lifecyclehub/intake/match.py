@@ -38,6 +38,11 @@ _ENDED = ("finished", "lost")
 _SKEW = timedelta(minutes=2)  # by which a vendor's clock may be behind ours
 
 
+def _was_there_before(seen: Observation, create: Row) -> bool:
+    """Tell whether a record is surely older than the claim of a create; of unknown times nothing is sure."""
+    return seen.created_at is not None and create["since"] is not None and seen.created_at < create["since"] - _SKEW
+
+
 class Matcher:
     """Finds or makes the thing that an observation is about, within one batch."""
 
@@ -66,7 +71,7 @@ class Matcher:
                 continue
             if seen.marker is not None and seen.marker != create["marker"]:
                 continue
-            if seen.created_at is None or create["since"] is None or seen.created_at >= create["since"] - _SKEW:
+            if seen.marker is not None or not _was_there_before(seen, create):
                 return str(create["id"])
         return None
 
@@ -104,17 +109,17 @@ class Matcher:
         return None, Settled("parked", "double", detail)
 
     def _made_after_all(self, seen: Observation, effect: Row) -> Settled:
-        """What was thought not to be done was done: that settles its effect, or waits with it for a person's word."""
+        """What was thought not to be done may have been: its effect is told, or it waits with it for what is found out."""
         told = Receipt(
             effect=effect["id"],
             epoch=effect["epoch"],
             revision=effect["revision"],
-            what="looked up",
+            what="came to light",
             began_at=seen.seen_at,
             outcome=Done(record_id=seen.record_id, url=seen.url),
-            detail="a record with its marker came to light",
+            detail=f"{seen.url or seen.record_id} carries its marker",
         )
-        found = () if effect["state"] == "parked" else (told,)
+        found = () if effect["state"] in ("parked", "in flight", "in doubt") else (told,)
         return Settled("held", f"waiting({effect['id']})", "it carries the marker of that effect", found=found)
 
     # --- by kind of thing ---------------------------------------------------------------------------------------------

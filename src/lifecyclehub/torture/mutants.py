@@ -162,7 +162,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "P2", "admin.presence:_must_look_back", "return restored is not None and", "return False and"
     ),
     "looks for nothing after a restore": Mutant(
-        "P2", "dispatch.claim:TakeClaims._forgotten", "if restored is None:", "if restored is None or True:"
+        "P2", "dispatch.claim:TakeClaims._forgotten", "if restored is None or (", "if True or ("
     ),
     "makes markers of its own ids": Mutant(
         "P2", "dispatch.plan:_in_its_tool", "return replace(planned, subject_id=known)", "return planned"

@@ -129,6 +129,18 @@ def aside(operation: Any) -> Operation:
     return run(lambda conn, story, prepared: operation(conn, [Parking(prepared.effect, "why", "detail", now(story))]))
 
 
+def rendered(operation: Operation) -> Operation:
+    """Do it with an effect that was rendered before."""
+
+    def ran(story: Story, prepared: Prepared) -> object:
+        action: Any = story.rules.action(prepared.connector, prepared.action)
+        request = action.render(action.input.model_validate(prepared.input), prepared.body, prepared.key)
+        put(story, prepared, body=request_as_json(request), input=prepared.input)
+        return operation(story, prepared)
+
+    return ran
+
+
 PUT_BACK = ("ready", "held", "parked")
 
 # What is done -> every move that it makes, whatever the effect's state.
@@ -153,6 +165,8 @@ OPERATIONS: dict[str, tuple[Operation, Moves]] = {
     "unknown, of an older sending": (told(Unknown("?"), epoch=0), set()),
     "accepted": (told(Accepted("job-1")), to("in flight", "in doubt", "ready", "held")),
     "accepted, and overdue": (told(Accepted("job-1"), what="checked", overdue="late"), to("parked", *UNCERTAIN, "ready", "held")),
+    "its marker came to light": (told(done, what="came to light"), set()),
+    "its marker came to light, and it was rendered": (rendered(told(done, what="came to light")), to("in doubt", *WAITING)),
     "credentials refused": (told(None), to("held", "in flight")),
     "park": (aside(park), to("parked", *WAITING, "in doubt")),
     "hold": (aside(hold), to("held", "planned", "ready")),

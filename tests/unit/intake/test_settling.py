@@ -281,6 +281,7 @@ def claimed_project(story: Story) -> dict[str, Any]:
         (-60, None, True),  # the vendor's clock may be behind ours
         (-600, None, False),  # it was there before
         (1, "ours", True),
+        (-600, "ours", True),  # or a clock was put back: whatever carries its marker waits for what is found out
         (1, "lh-0000000000", False),  # the marker of another effect
     ],
 )
