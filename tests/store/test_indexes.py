@@ -103,6 +103,19 @@ def test_the_look_for(what: str, conn: Connection) -> None:
     assert not [step for step in scans if step != "SCAN lease"], found  # a handful of rows, one for each hub
 
 
+@pytest.mark.parametrize("what", LOOKS)
+def test_sqlite_prepares_only_once_the_look_for(what: str, conn: Connection) -> None:
+    """It plans anew for each value that is bound where the condition of a partial index has one."""
+    look, _ = LOOKS[what]
+    raw: Any = conn.connection.dbapi_connection
+    _Noted.asked.clear()
+    look(conn)
+    look(conn)
+    prepared = dict(raw.execute("SELECT sql, reprep FROM sqlite_stmt").fetchall())
+
+    assert {statement: prepared[statement] for statement, _ in _Noted.asked if prepared[statement]} == {}
+
+
 def test_the_state_of_an_engagement_is_read_through_indexes(conn: Connection) -> None:
     conn.execute(t.engagement.insert(), [{"id": "eng_1", "created_at": NOW}])
 

@@ -128,6 +128,16 @@ def test_values_and_constants_meet_in_one_statement(conn: Connection) -> None:
     assert [(row["full"], row["facts"], row["at"]) for row in ALL.all(conn)] == [(False, None, None), (False, None, AT)]
 
 
+def test_what_never_changes_is_written_into_the_text(conn: Connection) -> None:
+    label, count, at = drawer.c.label, drawer.c.count, drawer.c.at
+    query = Query(select(drawer).where(label == "pens 100%, Zoë's", count > 2, at <= AT, drawer.c.id == bindparam("which")))
+    insert_all(conn, drawer, [WHOLE | {"label": "pens 100%, Zoë's"}])
+
+    assert [row["id"] for row in query.all(conn, which="a")] == ["a"]
+    assert query.all(conn, which="b") == []
+    assert [row["label"] for row in query.all(conn, which="a")] == ["pens 100%, Zoë's"]
+
+
 def test_it_says_how_many_rows_it_met(conn: Connection) -> None:
     insert_all(conn, drawer, [WHOLE, EMPTY])
     gone = Write(delete(drawer).where(drawer.c.id == bindparam("which")))

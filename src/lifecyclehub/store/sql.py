@@ -7,6 +7,7 @@ each execution, which cost more than the database's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -29,7 +30,8 @@ class Compiled:
     """
 
     def __init__(self, statement: Any, dialect: Dialect, columns: Sequence[str] | None = None) -> None:
-        made = statement.compile(dialect=dialect, column_keys=columns)
+        compiler: Any = dialect.statement_compiler
+        made = _writing_out(compiler)(dialect, statement, column_keys=columns)
         if made.post_compile_params or made.literal_execute_params or made.escaped_bind_names:
             raise ValueError(f"only running it completes this statement: {made}")
         self.text = str(made)
@@ -156,6 +158,21 @@ def _defaults(table: Table, columns: Sequence[str]) -> Row:
     """Give what the table's columns hold when nothing is given for them, as far as we and not the database say so."""
     left = [one for one in table.columns if one.name not in columns and one.default is not None]
     return {one.name: one.default.arg for one in left}  # type: ignore[union-attr]
+
+
+@cache
+def _writing_out(compiler: Any) -> Any:
+    """Give a compiler that writes what never changes into the text, as with `state = 'held'`.
+
+    SQLite prepares a statement anew for each execution when a value is bound that an index could depend on.
+    """
+
+    class WritingOut(compiler):  # type: ignore[misc]
+        def visit_bindparam(self, bindparam: Any, *args: Any, literal_binds: bool = False, **more: Any) -> Any:
+            fixed = not bindparam.required and type(bindparam.value) in (str, int)
+            return super().visit_bindparam(bindparam, *args, literal_binds=literal_binds or fixed, **more)
+
+    return WritingOut
 
 
 def _of(kind: Any, dialect: Dialect) -> Any:
