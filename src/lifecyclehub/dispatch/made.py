@@ -192,9 +192,9 @@ class Made:
         )
 
     def double(self, effect: Row, outcome: Done) -> None:
-        """A late answer tells of a second record: shown, never silent."""
+        """A late answer, or what came to light, tells of a second record: shown, never silent."""
         detail = (
-            f"a late answer says that {outcome.record_id} was made too; {effect['record_id'] or 'no record'} was taken for it"
+            f"it is known by now that {outcome.record_id} was made too; {effect['record_id'] or 'no record'} was taken for it"
         )
         self._findings.append(
             {

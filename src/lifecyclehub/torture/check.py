@@ -233,14 +233,24 @@ class Checker:
         done = Counter(row["record_id"] for row in effects.values() if row["record_id"])
         for vendor in self._vendors.values():
             for one in vendor.made_by_hub():
-                since_backup = self._world.restores.at is not None and one.created_at <= self._world.restores.at
-                if done[one.id] == 0 and not since_backup:
+                if done[one.id] == 0 and not self._forgotten(one):
                     yield Violation("I13", f"{vendor.name} {one.id} was made by the hub, and no effect knows it")
         for row in conn.execute(select(tables.finding).where(tables.finding.c.kind == "double")):
             mine = effects.get(row.subject)  # else the record itself is what was found
             asked = self._world.plan.hubs > 1 and mine is not None and row.facts["found"] == mine["record_id"]
-            if not self._persons.copied and not asked:  # what one hub hears late, a person is asked about, and it is the one
+            left = mine is not None and self._left_over(mine, row.facts)
+            if not self._persons.copied and not asked and not left:  # what one hub hears late, a person is asked about: the one
                 yield Violation("P2", f"a double was found: {row.detail}")
+
+    def _forgotten(self, record: Record) -> bool:
+        """Tell whether a record was asked for in the time that a restore made the hub forget, however late it was made."""
+        return self._world.restores.at is not None and (record.asked_at or record.created_at) <= self._world.restores.at
+
+    def _left_over(self, effect: dict[str, Any], facts: dict[str, Any]) -> bool:
+        """Tell whether it was made in the time that is forgotten, and is not wanted any more: a person is shown it."""
+        made = [one for vendor in self._vendors.values() for one in vendor.made_by_hub() if one.id == facts["found"]]
+        unwanted = effect["state"] == "cancelled" and facts["made"] is None
+        return unwanted and any(self._forgotten(one) and one.ref == effect["marker"] for one in made)
 
     # --- I7: what the hub thinks is true ------------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ class Network(httpx.AsyncBaseTransport):
         kind = fault.kind if fault is not None else ""
         if _sort(request) == "write":  # what was sent before a restore may arrive after it
             world.restores.written(vendor.name)
-        there, back = world.moment(), world.moment()
+        there, back, sent_at = world.moment(), world.moment(), world.vendor_now()
         if fault is not None and kind == "slow":
             back += min(fault.seconds, left - 1)
         if kind == "late":  # at the latest when the vendor's own time-out is over
@@ -130,7 +130,7 @@ class Network(httpx.AsyncBaseTransport):
         done_at_all = kind not in ("no answer, not done", "reset before", *_NOT_DONE, "429 in seconds", "429 until a date")
 
         def arrive() -> None:
-            vendor.caller = process
+            vendor.caller, vendor.asked_at = process, sent_at
             said = self._answer(vendor, request, fault, done_at_all=done_at_all)
             if world.point(process, f"{_place(f'{vendor.name} {_sort(request)}')} acted"):
                 return

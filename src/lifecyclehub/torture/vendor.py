@@ -39,6 +39,7 @@ class Record:
     visible_at: datetime
     version: int = 1
     ref: str | None = None
+    asked_at: datetime | None = None  # when the request that made it was sent
     deleted: bool = False
     merged_into: str | None = None
 
@@ -68,6 +69,7 @@ class Vendor:
         self.drift: Drift | None = None
         self.mend: Callable[[], None] = lambda: None
         self.caller: Process | None = None  # whose request is just being answered
+        self.asked_at: datetime | None = None  # when that was sent
         self.duplicates_refused = 0
         self.keys_misused = 0
         self.changed: Callable[[Record, str], None] = lambda _record, _what: None
@@ -108,6 +110,7 @@ class Vendor:
         now = self.now()
         ident = f"{kind.partition('.')[2][:3]}-{self._next}"
         record = Record(kind, ident, data, by, now, now, now + timedelta(seconds=self.lag_s), ref=ref)
+        record.asked_at = self.asked_at if by == "hub" else None
         data.setdefault("created_at", now.isoformat())
         self.records[kind, ident] = record
         self._note("made", by, record)
@@ -301,11 +304,12 @@ class Vendor:
         handle = f"job-{len(self._jobs) + 1}"
         said: dict[str, Any] = {"state": "running"}
         self._jobs[handle] = said
-        shown_at = self.now() + timedelta(seconds=self.lag_s)
+        shown_at, asked_at = self.now() + timedelta(seconds=self.lag_s), self.asked_at
 
         def finish() -> None:
             record = self.make(kind, self._filled(kind, body), by="hub", ref=ref)
             record.visible_at = max(record.created_at, shown_at)  # the declared lag begins when the job is taken
+            record.asked_at = asked_at
             said.update(state="done", record=self.said(record))
 
         self.later(4.0, finish)
