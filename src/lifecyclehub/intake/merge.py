@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, and_, delete, or_, select, update
 
 from lifecyclehub.dispatch.claim import release_charges
+from lifecyclehub.dispatch.receipt import held_notices
 from lifecyclehub.errors import LostRace
 from lifecyclehub.intake.batch import Batch, RecordKey
 from lifecyclehub.intake.observation import Observation
@@ -192,7 +193,9 @@ def _cancel(batch: Batch, *of: ColumnElement[bool]) -> None:
     )
     for invoice in batch.conn.execute(drafts).scalars().all():
         release_charges(batch.conn, invoice)  # it was tried once, and took its charges then
+    waited_for = batch.conn.execute(select(_effect.c.id).where(_NOT_BEGUN, *of)).scalars().all()
     batch.conn.execute(update(_effect).where(_NOT_BEGUN, *of).values(**ended, not_before=None))
+    held_notices(batch.conn, waited_for)  # a record that came to light and seemed to be of one of these is looked at again
 
 
 def _join_clients(batch: Batch, other: str, stays: str) -> None:

@@ -75,6 +75,20 @@ def test_a_merge_is_no_news_of_a_deal_that_was_won_long_ago(story: Story) -> Non
     assert story.rows(t.effect) == []
 
 
+def test_a_record_that_waited_for_what_a_merge_cancels_is_looked_at_again(story: Story) -> None:
+    story.switch(DELIVERY)
+    story.see("hubspot", deal("9001", "closedwon"))
+    (other,) = [one for one in story.see("hubspot", deal("9002", "closedwon")) if one.action == "create_project"]
+    story.change(t.effect, other.effect, state="held", reason="connection")
+    (notice,) = story.arrive("asana", ("asana.project", "501"))
+    story.change(t.notice, notice, state="held", reason=f"waiting({other.effect})")
+
+    story.see("hubspot", deal("9003", "closedwon", merged=("9001", "9002"), at=MERGED_AT))
+
+    assert [row["reason"] for row in story.rows(t.effect, id=other.effect)] == ["merged"]
+    assert [row["state"] for row in story.rows(t.notice, id=notice)] == ["open"]
+
+
 def test_what_the_other_deal_was_to_bring_is_not_billed(story: Story) -> None:
     story.switch(DELIVERY)
     for record, project in (("9001", "500"), ("9002", "501")):
