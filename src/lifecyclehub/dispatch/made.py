@@ -107,7 +107,8 @@ class Made:
         if effect["creates"] is None or outcome.record_id is None:
             return
         fills = self._fills(effect)
-        thing = self._thing(effect, fills)
+        key = _record(effect, outcome)
+        thing = self._thing(effect, fills, self._links.get(key) or self._known.get(key))
         effect["thing"] = thing
         if fills == "client" and effect["target"]:
             self._entered.add(effect["target"])
@@ -115,7 +116,6 @@ class Made:
             self.linked.add(effect["id"])
             if effect["engagement"]:
                 self._undecided.add(effect["engagement"])
-        key = _record(effect, outcome)
         known = self._known.get(key) or dict.fromkeys(
             ("address", "version", "changed_at", "fetched_at", "answered_at", "deleted_at")
         )
@@ -146,13 +146,15 @@ class Made:
         kind = about.kind(effect["creates"]) if about else None
         return kind.fills if kind else None
 
-    def _thing(self, effect: Row, fills: str | None) -> str | None:
+    def _thing(self, effect: Row, fills: str | None, link: Row | None) -> str | None:
         match fills:
             case "project":
                 return self._project(effect)
             case "client":
                 client: str | None = effect["client"]
                 return client
+            case "invoice" if effect["thing"] is None:  # a person drafted what was never prepared: it is the invoice that it is
+                return link["thing"] if link is not None and link["thing_kind"] == fills else None
             case "invoice":
                 self._drafted.append(effect["thing"])
                 self._event("invoice.drafted", "invoice", effect["thing"], effect)

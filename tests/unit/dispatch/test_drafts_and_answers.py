@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.upkeep import Answered, Parking, answer, hold, park
-from lifecyclehub.messages import Retry
+from lifecyclehub.messages import Done, Retry
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.upsert import insert_all
 from tests.support.effects import DONE, advance, claim, claims, decide_again, effect, in_flight, put, ready_project, receive
@@ -147,3 +147,24 @@ def test_what_is_on_its_way_or_over_is_neither_parked_nor_held(story: Story, ope
         put(story, prepared, state=state)
         with story.engine.begin() as conn:
             assert operation(conn, [Parking(prepared.effect, "why", "detail", story.clock.now())]) == [state in takes], state
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_person_names_the_invoice_that_they_drafted_where_ours_was_never_prepared(story: Story, known: bool) -> None:
+    """It has no charges of ours; where it came in already it stays the invoice that it is."""
+    invoice = due_invoice(story)
+    put(story, invoice, state="parked", reason="mapping")
+    if known:
+        (client,) = story.rows(t.client)
+        theirs = {"id": "inv_1", "client": client["id"], "status": "draft", "kind": "invoice", "fields": {}}
+        link = {"connection": "con_xero", "kind": "xero.invoice", "record_id": "i1", "thing_kind": "invoice", "thing": "inv_1"}
+        with story.engine.begin() as conn:
+            insert_all(conn, t.invoice, [theirs])
+            insert_all(conn, t.link, [link])
+
+    receive(story, invoice, Done(record_id="i1"), epoch=0, what="by a person")
+
+    row = effect(story, invoice)
+    assert (row["state"], row["record_id"], row["thing"]) == ("done", "i1", "inv_1" if known else None)
+    assert [one["thing"] for one in story.rows(t.link, record_id="i1")] == ["inv_1" if known else None]
+    assert len(story.rows(t.invoice)) == int(known)
