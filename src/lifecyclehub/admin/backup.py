@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.database import BESIDE, SQLITE, check_schema, keep_private, open_engine
 
 _effect, _cursor = tables.effect, tables.cursor
+_TICK = timedelta(microseconds=1)
 _NEWEST: Final = (tables.delivery.c.received_at, tables.attempt.c.at, tables.installation.c.created_at)
 
 
@@ -180,6 +181,9 @@ def mark_restored(conn: Connection, made_at: datetime | None, now: datetime) -> 
     open_ones = tables.OPEN_EFFECT
     unsure = func.coalesce(_effect.c.unsure_since, literal(made_at, _effect.c.unsure_since.type))
     left = conn.execute(update(_effect).where(open_ones).values(unsure_since=unsure)).rowcount
+    # What seems to be claimed later was so before our clock was put back; it must not pass for claimed since the restore.
+    dated_later = (_effect.c.claimed_at >= now) & (_effect.c.state != "done")
+    conn.execute(update(_effect).where(dated_later).values(claimed_at=now - _TICK))
     conn.execute(delete(tables.lease))
     conn.execute(delete(tables.breaker))
     conn.execute(update(tables.delivery).where(tables.OPEN_DELIVERY).values(holder=None))

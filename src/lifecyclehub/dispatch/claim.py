@@ -22,7 +22,7 @@ from lifecyclehub.store.upsert import insert_all, put_all
 
 Field = tuple[str, str, str, str]  # connection, kind, record id, path
 SHOWN_WITHIN = timedelta(minutes=1)
-_SKEW = timedelta(hours=1)  # between a vendor's clock and ours at a restore; more is found only where the tool could be looked at
+_SKEW = timedelta(hours=1)  # between a vendor's clock and ours after a restore; more is found where the tool could be looked at
 _effect = tables.effect
 _CLAIMED = (
     "state",
@@ -102,7 +102,7 @@ class TakeClaims:
         def forgotten(row: Row) -> bool:
             if restored is None or (row["claimed_at"] is not None and row["claimed_at"] >= restored.at):
                 return False
-            return row["fact_at"] is None or row["fact_at"] <= restored.at + _SKEW or not restored.met_later(row["subject"])
+            return row["fact_at"] is None or row["fact_at"] <= restored.over + _SKEW or not restored.met_later(row["subject"])
 
         return [row for row in going if (row["unsure_since"] is not None and row["body"] is None) or forgotten(row)]
 

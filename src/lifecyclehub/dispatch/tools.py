@@ -25,6 +25,11 @@ class Restored:
     at: datetime
     looked: datetime | None = None  # since then every tool was looked at; whatever was met later is new to us
 
+    @property
+    def over(self) -> datetime:
+        """When what is forgotten was over, by our clock: at the restore, or once the tools were looked at, whichever is later."""
+        return max(self.at, self.looked or self.at)
+
     def met_later(self, thing: str) -> bool:
         """Tell whether a thing of ours was first met after every tool had been looked at; its id says when."""
         looked = self.looked

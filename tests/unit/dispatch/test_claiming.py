@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from lifecyclehub.admin.backup import mark_restored
+from lifecyclehub.admin.restored import restored_of
 from lifecyclehub.dispatch.claim import TakeClaims
-from lifecyclehub.dispatch.prepared import Claim, Claimed
+from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared
 from lifecyclehub.dispatch.tools import Restored
 from lifecyclehub.dispatch.upkeep import expire, have_their_turn
 from lifecyclehub.messages import Done, Retry
@@ -144,12 +146,38 @@ def test_only_what_is_surely_new_since_a_restore_is_sent_without_a_look(
     at = met + timedelta(hours=3)
     put(story, prepared, fact_at=at + timedelta(seconds=fact_after_restore_s))
     restored = Restored(at - timedelta(days=1), at, met - timedelta(seconds=met_after_look_s))
-    one = Claim(prepared=prepared, request=request_of(story, prepared), holder="hub", sending_s=30)
 
+    assert claimed_after(story, prepared, restored) == (("go", "in flight") if sent else ("gone", "in doubt"))
+
+
+def test_a_fact_of_before_the_look_back_is_not_new_though_the_clock_was_hours_behind_at_the_restore(story: Story) -> None:
+    met, prepared = story.clock.now(), ready_project(story)
+    looked = met - timedelta(minutes=1)
+    restored = Restored(looked - timedelta(days=1), looked - timedelta(hours=3), looked)
+    put(story, prepared, fact_at=looked - timedelta(minutes=2))
+
+    assert claimed_after(story, prepared, restored) == ("gone", "in doubt")
+
+
+def test_what_was_tried_before_a_restore_is_looked_up_though_the_clock_was_put_back_since(story: Story) -> None:
+    prepared = in_flight(story)
+    receive(story, prepared, Retry("busy"))
+    story.clock.at, story.clock.put = story.clock.at + 5, -3600.0
+    with story.engine.begin() as conn:
+        mark_restored(conn, None, story.clock.now())
+    story.clock.put = 0.0
+    (again,) = advance(story, prepared.effect)
+    (row,) = story.rows(t.installation)
+
+    assert claimed_after(story, again, restored_of(row)) == ("gone", "in doubt")
+
+
+def claimed_after(story: Story, prepared: Prepared, restored: Restored | None) -> tuple[str, str]:
+    """Claim an effect after a restore; gives the verdict and the effect's state."""
+    one = Claim(prepared=prepared, request=request_of(story, prepared), holder="hub", sending_s=30)
     with story.engine.begin() as conn:
         verdict = TakeClaims(story.ids, story.clock, restored=lambda: restored)(conn, [one])[0].verdict
-
-    assert (verdict, effect(story, prepared)["state"]) == (("go", "in flight") if sent else ("gone", "in doubt"))
+    return verdict, effect(story, prepared)["state"]
 
 
 def test_a_retry_sends_the_body_it_had_with_the_same_key(story: Story) -> None:
