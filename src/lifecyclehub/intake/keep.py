@@ -14,6 +14,7 @@ from lifecyclehub.messages import Json
 from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Write
 from lifecyclehub.store.upsert import insert_new
+from lifecyclehub.store.writer import urgent
 
 HEARD_TO = timedelta(minutes=1)
 _HEARD = Write(
@@ -50,6 +51,7 @@ def body_hash(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+@urgent
 def keep(conn: Connection, arrivals: Sequence[Arrival]) -> list[None]:
     """Keep deliveries. One with a known vendor key, or equal bytes still unsplit at its endpoint, is kept already."""
     insert_new(conn, tables.delivery, [_row(one) for one in arrivals])

@@ -18,12 +18,17 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lifecyclehub.errors import HubError, LostRace
+from lifecyclehub.ports import SystemClock
 from lifecyclehub.store.database import in_transaction, snapshot
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 Operation = Callable[[Connection, Sequence[T]], Sequence[R]]
+
+_BUSY_FROM = 8  # asks in one commit: then more is on its way, and is worth waiting for
+_GATHER_S = 0.025  # at most; and never longer than the commit before took
+_QUIET_S = 0.002  # without a new ask: nothing more is on its way
 
 _TRIES = 8  # of one item alone, when another writer got in the way
 _HURRIED_MS = 100
@@ -61,7 +66,7 @@ class Store:
     """Runs operations on threads of its own: one on SQLite, several on PostgreSQL. The code is the same."""
 
     def __init__(self, engine: Engine, *, writers: int | None = None, batch: int = 512) -> None:
-        self.engine = engine
+        self.engine, self._clock = engine, SystemClock()
         self.counts = Counts()
         self._batch = batch
         self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
@@ -126,29 +131,59 @@ class Store:
     # --- on the writer threads ----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (first := self._asks.get()) is not None:
-            asks, end = self._take(first)
-            # Where there are several writers, each operation has a transaction of its own. Settling shares all open creates with
-            # others that settle; two writers that did so, and then had receipts of these to write, would wait for each other.
-            for together in [asks] if self.engine.dialect.name == "sqlite" else _by_operation(asks):
-                self._commit_together(together)
-                self._answer(together)
-            if end:
-                return
+        if self.engine.dialect.name == "sqlite":
+            self._work_alone()
+        else:
+            self._work_with_others()
 
-    def _take(self, first: _Ask) -> tuple[list[_Ask], bool]:
-        asks, end = [first], False
-        while len(asks) < self._batch:
-            try:
+    def _work_with_others(self) -> None:
+        """Give each operation a transaction of its own.
+
+        Settling shares all open creates with others that settle; two writers that did so, and then had receipts of these to
+        write, would wait for each other.
+        """
+        end = False
+        while not end:
+            asks, end = self._take()
+            for together in _by_operation(asks):
+                self._finish(together)
+
+    def _work_alone(self) -> None:
+        """Commit everything together; while much is asked, let it gather, but what is urgent."""
+        gathered: list[_Ask] = []
+        until, end = 0.0, False
+        while not end:
+            asks, end = self._take(until - self._clock.monotonic() if gathered else None)
+            urgent = [one for one in asks if one.operation in _URGENT]
+            gathered += [one for one in asks if one.operation not in _URGENT]
+            began = self._clock.monotonic()
+            if not asks or end or began >= until or len(gathered) >= self._batch:
+                together, gathered = urgent + gathered, []
+                self._finish(together)
+                ended = self._clock.monotonic()
+                until = ended + min(ended - began, _GATHER_S) if len(together) >= _BUSY_FROM else 0.0
+            else:
+                self._finish(urgent)
+
+    def _take(self, seconds: float | None = None) -> tuple[list[_Ask], bool]:
+        """Wait until something is asked, not longer than so many seconds, and take all that is; tell whether to end."""
+        asks: list[_Ask] = []
+        try:
+            ask = self._asks.get(timeout=None if seconds is None else min(max(seconds, 0.0), _QUIET_S))
+            while ask is not None:
+                asks.append(ask)
+                if len(asks) == self._batch:
+                    return asks, False
                 ask = self._asks.get_nowait()
-            except queue.Empty:
-                break
-            if ask is None:
-                end = True
-                break
-            asks.append(ask)
-        self.counts.largest_batch = max(self.counts.largest_batch, len(asks))
-        return asks, end
+        except queue.Empty:
+            return asks, False
+        return asks, True
+
+    def _finish(self, asks: list[_Ask]) -> None:
+        if asks:
+            self.counts.largest_batch = max(self.counts.largest_batch, len(asks))
+            self._commit_together(asks)
+            self._answer(asks)
 
     def _commit_together(self, asks: list[_Ask]) -> None:
         began = False
@@ -268,6 +303,15 @@ def _is_busy(error: DBAPIError) -> bool:
     if code is None:  # it could not even be reached
         return isinstance(error, OperationalError)
     return code.startswith(_POSTGRES_BUSY)
+
+
+_URGENT: set[Operation[Any, Any]] = set()
+
+
+def urgent(operation: Operation[T, R]) -> Operation[T, R]:
+    """Mark an operation that somebody outside waits for: it never waits for others to be committed with it."""
+    _URGENT.add(operation)
+    return operation
 
 
 def as_operation(function: Callable[[Connection, T], R]) -> Operation[T, R]:
