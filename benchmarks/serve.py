@@ -66,8 +66,8 @@ def _step(names: list[str]) -> str:
     outer = " ".join(names)
     if "httptools_impl.py" in outer or "uvicorn" in outer:
         return "0 server (uvicorn, starlette)"
-    if "lines.py" in outer:
-        return "7 send (what the line says)"
+    if "client_proto.py" in outer or "client_reqrep.py" in outer or "connector.py" in outer:
+        return "7 send (aiohttp's callbacks)"
     return "event loop and the rest"
 
 

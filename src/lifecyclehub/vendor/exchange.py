@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
+import aiohttp
 import httpx
 
 from lifecyclehub import __version__
@@ -19,7 +20,6 @@ from lifecyclehub.errors import ConfigurationError, TryAgain
 from lifecyclehub.jsonio import dumps
 from lifecyclehub.messages import Reply, Request
 from lifecyclehub.ports import Clock
-from lifecyclehub.vendor.lines import LineFault, Place
 from lifecyclehub.vendor.transport import WIRE, Direct, Limits, Outgoing, Patience, Wire, read_reply
 
 _OURS: Final = frozenset(
@@ -30,25 +30,20 @@ _BASIC_HEADERS: Final = {
     "accept": "application/json",
     "accept-encoding": "gzip, deflate",
 }
-_PORTS: Final = {"http": 80, "https": 443}
 _HIDDEN: Final = "[our credentials]"
 _LEAST: Final = 8  # a shorter text may be anything
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_FAULTS: Final = (LineFault, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+_FAULTS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
 _NOT_YET_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
 @lru_cache(maxsize=1024)
-def _address(base: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[str, str, Place, str]:
-    """Give a URL, its host, where it leads, and what is asked for there.
-
-    Raises `ConfigurationError` for a path that could lead elsewhere.
-    """
+def _address(base: str, path: str, query: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """Give a URL's text and host. Raises `ConfigurationError` for a path that could lead elsewhere."""
     url = httpx.URL(base + _checked_path(path))
     if query:
         url = url.copy_with(query="&".join(filter(None, (url.query.decode(), urlencode(query)))).encode())
-    place = Place(url.raw_host.decode(), url.port or _PORTS[url.scheme], url.scheme == "https")
-    return str(url), url.host, place, url.raw_path.decode()
+    return str(url), url.host
 
 
 def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> Outgoing:
@@ -56,7 +51,7 @@ def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> 
 
     Raises `ConfigurationError` for a path or header that could lead elsewhere; nothing is sent then.
     """
-    url, host, place, target = _address(base, request.path, request.query)
+    url, host = _address(base, request.path, request.query)
     headers = dict(_BASIC_HEADERS)
     for name, value in request.headers:
         if _CONTROL.search(name + value):
@@ -71,7 +66,7 @@ def on_the_wire(base: str, request: Request, credentials: Mapping[str, str]) -> 
     elif request.json is not None:
         content = dumps(request.json).encode()
         headers.setdefault("content-type", "application/json")
-    return Outgoing(request.method, url, host, place, target, headers, content)
+    return Outgoing(request.method, url, host, headers, content)
 
 
 def without_credentials(reply: Reply, credentials: Mapping[str, str]) -> Reply:
@@ -121,12 +116,12 @@ class Exchange:
             return TryAgain(f"the deadline passed before {host} was called", sent=False)
         connect = min(self._limits.connect_s, left)
         patience = Patience(connect=connect, pool=connect, read=min(self._limits.read_s, left), write=left)
+        WIRE.set(wire)
         try:
             async with asyncio.timeout(left):
                 if isinstance(transport, Direct):
                     wire.watched = True
-                    return await transport.reply(request, patience, size_cap, wire)
-                WIRE.set(wire)
+                    return await transport.reply(request, patience, size_cap)
                 return await self._reply(transport, request, patience, size_cap, wire)
         except TimeoutError:
             return TryAgain(f"{host} did not answer within {left:.1f} s", sent=_may_have_left(wire, None))
@@ -151,9 +146,30 @@ class Exchange:
                 await response.aclose()
 
 
+_FAULT_WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (aiohttp.ClientConnectorDNSError, "has no address"),
+    (aiohttp.ClientConnectorSSLError, "made no TLS connection"),
+    (aiohttp.ServerDisconnectedError, "hung up without an answer"),
+    (aiohttp.ClientPayloadError, "broke its answer off"),
+    (aiohttp.SocketTimeoutError, "sent nothing for too long"),
+    (aiohttp.ConnectionTimeoutError, "could not be reached in time"),
+    (aiohttp.ClientResponseError, "answered with something that is no HTTP"),
+)
+
+
 def _said(host: str, error: Exception) -> str:
-    """Say what went wrong. The text of others' errors is not ours, and their objects hold the request with the credentials."""
-    return f"{host} {error}" if isinstance(error, LineFault) else f"{host}: {type(error.__cause__ or error).__name__}"
+    """Say what went wrong by the kind of error: its text is not ours, and its object holds the request with the credentials.
+
+    The transport's own kinds are asked, which are below httpx's: that calls most of them a time-out.
+    """
+    cause = error.__cause__ or error
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        why = getattr(cause.certificate_error, "verify_message", "")
+        return f"{host} has a certificate that is not valid{f' ({why})' if why else ''}"
+    if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, ConnectionRefusedError):
+        return f"{host} refused the connection"
+    words = next((words for kind, words in _FAULT_WORDS if isinstance(cause, kind)), None)
+    return f"{host} {words}" if words else f"{host}: {type(cause).__name__}"
 
 
 def _may_have_left(wire: Wire, error: Exception | None) -> bool:

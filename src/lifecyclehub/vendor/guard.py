@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
+from aiohttp.abc import AbstractResolver, ResolveResult
+
 from lifecyclehub.errors import ConfigurationError
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -136,3 +138,28 @@ def _refusal(host: str, address: str, why: str, mend: str = _CORRECT) -> Address
 async def _system_lookup(host: str, port: int) -> Sequence[str]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class GuardedResolver(AbstractResolver):
+    """Hands aiohttp the judged addresses, so that it connects to these and asks nobody again."""
+
+    def __init__(self, guard: SsrfGuard) -> None:
+        self._guard = guard
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """Give only addresses that the guard lets pass. Raises `AddressRefused`, OSError."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in await self._guard.resolve(host, port)
+            if family in (socket.AF_UNSPEC, socket.AF_INET6 if ":" in address else socket.AF_INET)
+        ]
+
+    async def close(self) -> None:
+        """Nothing to release."""

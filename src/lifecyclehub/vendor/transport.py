@@ -1,30 +1,33 @@
-"""What carries a request: our own lines in production, any transport of httpx elsewhere, such as one that plays the vendor."""
+"""The production transport: aiohttp below the httpx interface, pinned to judged addresses, watched byte by byte."""
 
 from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
 
+import aiohttp
 import httpx
+from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport, map_aiohttp_exceptions
 
 from lifecyclehub.errors import TryAgain
 from lifecyclehub.messages import Reply
-from lifecyclehub.vendor.guard import SsrfGuard
-from lifecyclehub.vendor.lines import Lines, Place, written
+from lifecyclehub.vendor.guard import GuardedResolver, SsrfGuard
 
 TransportFactory: TypeAlias = Callable[[bool], httpx.AsyncBaseTransport]
 """Makes the transport for public addresses (False), or for tools that the business hosts itself (True)."""
 
-_PIECE: Final = 16 * 1024  # of a packed answer, unpacked before the next: it may become a thousand times as much
+KEEPALIVE_S: Final = 4.0
+"""Shorter than the idle time of common servers (uvicorn: 5 s), so that a request seldom meets a closing connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much at once: lines in all and to one place; seconds to open one; seconds without a byte.
+    """How much at once: connections in all and to one host; seconds to get one; seconds without a byte.
 
     In all many times what one host may have: tools that do not answer must leave some for the others.
     """
@@ -52,13 +55,17 @@ class Wire:
 
 
 WIRE: ContextVar[Wire | None] = ContextVar("wire", default=None)
-"""The request that another transport than ours is just carrying."""
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
     """Give what vendors' certificates are checked with; to read all those it trusts takes longer than a request."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+async def _leaving(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
+    if (wire := WIRE.get()) is not None:
+        wire.leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A rendered request: `headers` with lower-case names, credentials among them. `target` is what of the URL is asked for."""
+    """A rendered request: `headers` with lower-case names, credentials among them."""
 
     method: str
     url: str
     host: str
-    place: Place
-    target: str
     headers: dict[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
 
@@ -103,45 +108,76 @@ async def read_reply(response: httpx.Response, host: str, size_cap: int) -> Repl
     return Reply(status=response.status_code, headers=dict(response.headers.items()), body=bytes(body))
 
 
-class Direct(httpx.AsyncBaseTransport):
-    """Sends over our own lines, and tells a request's `Wire` when it leaves."""
+class Direct(AiohttpTransport):
+    """Sends through aiohttp without httpx's requests and responses between, and tells `WIRE` when a request leaves."""
 
-    def __init__(self, limits: Limits, guard: SsrfGuard) -> None:
-        self._lines = Lines(guard.resolve, _tls, limits.connections, limits.per_host)
+    async def reply(self, request: Outgoing, patience: Patience, size_cap: int) -> Reply | TryAgain:
+        """Send and read the reply. Raises what httpx's transports raise."""
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        timeout = aiohttp.ClientTimeout(sock_connect=patience.connect, sock_read=patience.read, connect=patience.pool)
+        with map_aiohttp_exceptions():
+            response = await self.client.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.content or None,
+                allow_redirects=False,
+                auto_decompress=False,
+                compress=False,
+                timeout=timeout,
+            )
+            try:
+                return await _read(response, request.host, size_cap)
+            finally:
+                response.release()
 
-    async def reply(self, request: Outgoing, patience: Patience, size_cap: int, wire: Wire) -> Reply | TryAgain:
-        """Send and read the reply. Raises `LineFault`, and `AddressRefused` where the guard forbids it."""
-        answered = await self._lines.ask(
-            request.place,
-            written(request.method, request.target, request.place, request.headers, request.content),
-            most=size_cap,
-            connect_s=patience.connect,
-            quiet_s=patience.read if patience.read < patience.write else None,  # else the deadline comes first
-            leave=wire.leave,
+
+async def _read(response: aiohttp.ClientResponse, host: str, size_cap: int) -> Reply | TryAgain:
+    if response.headers.get("content-encoding", "identity") != "identity":  # httpx decompresses, piece by piece
+        stream = AiohttpResponseStream(response)
+        return await read_reply(httpx.Response(response.status, headers=response.raw_headers, stream=stream), host, size_cap)
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > size_cap:
+            return TryAgain(f"{host} answered with status {response.status} and more than {size_cap} bytes")
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        lower = name.lower()
+        headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
+    return Reply(status=response.status, headers=headers, body=bytes(body))
+
+
+def aiohttp_transport(limits: Limits, guard: SsrfGuard) -> httpx.AsyncBaseTransport:
+    """Make a transport that connects only where `guard` allows, never sends twice, and keeps no cookies."""
+
+    def session() -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_leaving)  # called just before the first byte is written
+        opened = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=limits.connections,
+                limit_per_host=limits.per_host,
+                keepalive_timeout=KEEPALIVE_S,
+                resolver=GuardedResolver(guard),
+                ssl=_tls(),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            trace_configs=[trace],
         )
-        if answered.headers.get("content-encoding", "identity") != "identity":  # httpx decompresses, piece by piece
-            packed = httpx.Response(answered.status, headers=answered.headers, stream=_Pieces(answered.body))
-            return await read_reply(packed, request.host, size_cap)
-        return Reply(status=answered.status, headers=answered.headers, body=answered.body)
+        # aiohttp sends PUT and DELETE again by itself when a kept connection breaks; some vendors create with PUT.
+        opened._retry_connection = False  # noqa: SLF001
+        return opened
 
-    async def aclose(self) -> None:
-        """Close all lines."""
-        await self._lines.aclose()
-
-
-class _Pieces(httpx.AsyncByteStream):
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), _PIECE):
-            yield self._body[start : start + _PIECE]
+    return Direct(client=session, trust_env=False)
 
 
 def default_factory(limits: Limits) -> TransportFactory:
     """Give the factory for production."""
 
     def make(private: bool) -> httpx.AsyncBaseTransport:  # noqa: FBT001
-        return Direct(limits, SsrfGuard(private=private))
+        return aiohttp_transport(limits, SsrfGuard(private=private))
 
     return make

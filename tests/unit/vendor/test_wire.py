@@ -24,7 +24,7 @@ from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.exchange import on_the_wire
 from lifecyclehub.vendor.guard import AddressRefused, SsrfGuard
 from lifecyclehub.vendor.target import Target
-from lifecyclehub.vendor.transport import Direct, Limits
+from lifecyclehub.vendor.transport import Limits, aiohttp_transport
 from tests.support.reach import BEARER, about, client, raw_server, read_request
 
 pytestmark = pytest.mark.anyio
@@ -270,7 +270,7 @@ async def test_a_public_name_that_leads_home_is_refused_without_connecting() -> 
 
     async with raw_server(talk) as base:
         guard = SsrfGuard(private=False, lookup=rebinding)
-        made = client(clock=SystemClock(), transport=lambda _private: Direct(Limits(), guard))
+        made = client(clock=SystemClock(), transport=lambda _private: aiohttp_transport(Limits(), guard))
         port = base.rpartition(":")[2]
         tool = Target.of(
             connection="con_1",
@@ -300,7 +300,7 @@ async def test_the_connection_goes_to_the_address_that_was_judged() -> None:
 
     async with raw_server(talk) as base:
         guard = SsrfGuard(private=True, lookup=lookup)
-        made = client(clock=SystemClock(), transport=lambda _private: Direct(Limits(), guard))
+        made = client(clock=SystemClock(), transport=lambda _private: aiohttp_transport(Limits(), guard))
         port = base.rpartition(":")[2]
         await made.send(here(f"http://tool.internal:{port}"), POST)
         await made.aclose()
@@ -313,7 +313,7 @@ async def test_a_name_without_address_sent_nothing() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     guard = SsrfGuard(private=False, lookup=nobody)
-    made = client(clock=SystemClock(), transport=lambda _private: Direct(Limits(), guard))
+    made = client(clock=SystemClock(), transport=lambda _private: aiohttp_transport(Limits(), guard))
     with pytest.raises(TryAgain) as caught:
         await made.send(Target.of(connection="c", about=about(), auth=BEARER, grant="gra_1", settings={}), POST)
     assert (caught.value.sent, caught.value.reason) == (False, "api.papaya.example has no address")
