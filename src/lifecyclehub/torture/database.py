@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy import Connection, Engine, RootTransaction, select, text, update
 
 from lifecyclehub.admin.hosts import MACHINE_VARIABLE, host_fingerprint
 from lifecyclehub.jsonio import loads
@@ -60,14 +60,38 @@ def _stays(close: bool = True) -> None:  # noqa: FBT001, FBT002 (as SQLAlchemy d
 
 
 class _Kept(Connection):
-    """The only connection of a database in memory: opening one costs as much as most of what is asked on it."""
+    """The only connection of a database in memory: opening one costs as much as most of what is asked on it.
+
+    It begins and ends transactions as `open_engine` has it, without asking whom else that might concern.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._raw: Any = self.connection.dbapi_connection
+        self._writing = self._execution_options
+        self._reading = self._writing.union({"write": False})
+
+    def execution_options(self, **options: Any) -> Connection:
+        if options != {"write": False}:
+            return super().execution_options(**options)
+        self._execution_options = self._reading
+        return self
+
+    def _begin_impl(self, transaction: RootTransaction) -> None:
+        self._raw.execute("BEGIN" if self._execution_options is self._reading else "BEGIN IMMEDIATE")
+
+    def _commit_impl(self) -> None:
+        self._raw.commit()
+
+    def _rollback_impl(self) -> None:
+        self._raw.rollback()
 
     def close(self) -> None:
         """Stay open; what was begun and not committed is undone."""
-        begun = self.get_transaction()
+        begun = self._transaction
         if begun is not None:
             begun.rollback()
-        self._execution_options = self.engine._execution_options
+        self._execution_options = self._writing
 
 
 class Database:

@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import warnings
 from collections.abc import Callable
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -46,6 +46,37 @@ def _closed(coro: Any) -> None:
             return
 
 
+class _Step(asyncio.TimerHandle):
+    """What is to run at a moment, with nothing of what a debugger would want of it."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(  # what the base class does besides would cost as much as a step
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> None:
+        self._when, self._callback, self._args = when, callback, args
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def __lt__(self, other: object) -> bool:
+        """Steps of one moment have no order of their own: the heap's stays."""
+        return False
+
+    def _run(self) -> None:
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:  # noqa: BLE001, S110 (asyncio would only log it)
+            pass
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]  # as the base class does
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs callbacks in order and jumps to the next timer when nothing is ready."""
 
@@ -54,7 +85,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._virtual = 0.0
         self.steps = 0
         self.endless: str | None = None
-        self.set_exception_handler(lambda _loop, _context: None)
+        self._steps: list[tuple[float, _Step]] = []
         self.set_task_factory(self._remembered)
         self._begun: list[tuple[asyncio.Future[Any], Any]] = []
         self._room = 1000  # so many are remembered before those that are over are forgotten
@@ -89,10 +120,28 @@ class VirtualLoop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
-    def call_soon_threadsafe(  # type: ignore[override]
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        return self.call_soon(callback, *args, context=context)
+        made = _Step(self._virtual, callback, args, context)
+        self._ready.append(made)  # type: ignore[attr-defined]
+        return made
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        made = _Step(when, callback, args, context)
+        heapq.heappush(self._steps, (when, made))
+        return made
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        made = _Step(self._virtual + delay, callback, args, context)
+        heapq.heappush(self._steps, (made._when, made))
+        return made
 
     def resume(self, process: Process) -> None:
         """Let a stalled process go on where it stood."""
@@ -100,36 +149,34 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.extend(process.kept)  # type: ignore[attr-defined]
         process.kept.clear()
 
-    def _jump(self, scheduled: list[Any]) -> None:
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+    def _jump(self, scheduled: list[tuple[float, _Step]]) -> None:
+        while scheduled and scheduled[0][1]._cancelled:
+            heapq.heappop(scheduled)
         if not scheduled:
             raise Stuck
-        self._virtual = max(self._virtual, scheduled[0]._when)
+        self._virtual = max(self._virtual, scheduled[0][0])
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, scheduled = self._ready, self._steps  # type: ignore[attr-defined]
         if self.endless is not None or self.steps > MOST_STEPS:
             raise Endless(self.endless or f"more than {MOST_STEPS} steps")
         if not ready:
             self._jump(scheduled)
-        while scheduled and scheduled[0]._when <= self._virtual:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
+        while scheduled and scheduled[0][0] <= self._virtual:
+            ready.append(heapq.heappop(scheduled)[1])
         for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
+            step = ready.popleft()
+            if step._cancelled:
                 continue
-            process = handle._context.get(PROCESS)
+            process = step._context.get(PROCESS)
             if process is not None:
                 if not process.alive:
                     continue
                 if process.stalled:
-                    process.kept.append(handle)
+                    process.kept.append(step)
                     continue
             self.steps += 1
-            handle._run()
+            step._run()
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """A generator of a process that ended is simply gone."""
