@@ -18,6 +18,7 @@ from lifecyclehub.errors import HubError, NeedsReauthorization
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.store import tables
 from lifecyclehub.store.leases import Hold, LetGo, hold, let_go
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.writer import Operation, as_operation
 from lifecyclehub.vendor.call import HubCall
@@ -73,10 +74,22 @@ _noting = as_operation(_note)
 
 def _standing(conn: Connection) -> list[Row]:
     """Give all subscriptions, each with its endpoint's door and when that was heard last."""
-    own, endpoint = tables.subscription, tables.endpoint
-    columns = (endpoint.c.door, endpoint.c.connector, endpoint.c.last_heard.label("heard"), endpoint.c.resource.label("wanted"))
-    statement = select(own, *columns).join(endpoint, endpoint.c.id == own.c.endpoint).where(endpoint.c.state != "closed")
-    return [dict(row) for row in conn.execute(statement.order_by(own.c.id)).mappings()]
+    return _STANDING.all(conn)
+
+
+_own, _endpoint = tables.subscription, tables.endpoint
+_STANDING: Final = Query(
+    select(
+        _own,
+        _endpoint.c.door,
+        _endpoint.c.connector,
+        _endpoint.c.last_heard.label("heard"),
+        _endpoint.c.resource.label("wanted"),
+    )
+    .join(_endpoint, _endpoint.c.id == _own.c.endpoint)
+    .where(_endpoint.c.state != "closed")
+    .order_by(_own.c.id)
+)
 
 
 class Prober:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from lifecyclehub.connector import Action, Marker, NativeKey, Natural, Never, UniqueId
 from lifecyclehub.dispatch.perform import Performer
@@ -20,6 +20,7 @@ from lifecyclehub.handoffs import idempotency_key
 from lifecyclehub.messages import Absent, Accepted, CannotTell, Done, Found, Key, Outcome, Refused, Retry, Sighting, Unknown
 from lifecyclehub.registry.runner import cut
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.writer import as_operation
 from lifecyclehub.vendor.call import HubCall
@@ -49,10 +50,18 @@ class Look:
 
 
 def _taken(conn: Connection, look: Look) -> bool:
-    table = tables.effect
-    due = table.c.state.in_(("in flight", "in doubt")) & (table.c.not_before.is_(None) | (table.c.not_before <= look.at))
-    done = conn.execute(update(table).where(table.c.id == look.effect, due).values(not_before=look.until, holder=look.holder))
-    return bool(done.rowcount)
+    return bool(_TAKE.count(conn, which=look.effect, at=look.at, until=look.until, me=look.holder))
+
+
+_effect = tables.effect
+_UNCERTAIN = or_(_effect.c.state == "in flight", _effect.c.state == "in doubt")
+_DUE = or_(_effect.c.not_before.is_(None), _effect.c.not_before <= bindparam("at"))
+_TAKE = Write(
+    update(_effect)
+    .where(_effect.c.id == bindparam("which"), _UNCERTAIN, _DUE)
+    .values(not_before=bindparam("until"), holder=bindparam("me"))
+)
+_ONE = Query(select(_effect).where(_effect.c.id == bindparam("which")))
 
 
 take_look = as_operation(_taken)
@@ -85,8 +94,7 @@ class Lookup:
     @staticmethod
     def row(conn: Connection, effect: str) -> Row | None:
         """Read one effect."""
-        found = conn.execute(select(tables.effect).where(tables.effect.c.id == effect)).mappings().first()
-        return dict(found) if found is not None else None
+        return next(iter(_ONE.all(conn, which=effect)), None)
 
     async def run(self, due: DueEffect) -> None:
         """Find out about one effect, and write the receipt of that."""

@@ -246,11 +246,10 @@ def _has_its_turn() -> ColumnElement[bool]:
 
 def have_their_turn(conn: Connection, effects: Sequence[str]) -> list[str]:
     """Give those that wait behind others on their target records no more."""
-    found: list[str] = []
-    for start in range(0, len(effects), 400):
-        mine = _effect.c.id.in_(effects[start : start + 400])
-        found += conn.execute(select(_effect.c.id).where(mine, _has_its_turn())).scalars()
-    return found
+    return [row["id"] for row in _HAVE_THEIR_TURN.each(conn, effects)]
+
+
+_HAVE_THEIR_TURN = Query(select(_effect.c.id).where(_has_its_turn()), _effect.c.id)
 
 
 def due_effects(conn: Connection, now: datetime, holder: str | None = None, limit: int = 500) -> list[DueEffect]:
@@ -283,13 +282,19 @@ def waiting_effects(conn: Connection, after: str, limit: int = 10_000) -> list[s
 
     Each page sorts all that wait, so a page is large.
     """
-    statement = (
-        select(_effect.c.id)
-        .where(tables.OPEN_EFFECT, _effect.c.state.in_(("planned", "held", "ready")), _effect.c.id > after)
-        .order_by(_effect.c.id)
-        .limit(limit)
+    return [row["id"] for row in _WAITING.all(conn, after=after, limit=limit)]
+
+
+_WAITING = Query(
+    select(_effect.c.id)
+    .where(
+        tables.OPEN_EFFECT,
+        or_(*(_effect.c.state == one for one in ("planned", "held", "ready"))),
+        _effect.c.id > bindparam("after"),
     )
-    return list(conn.execute(statement).scalars())
+    .order_by(_effect.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 def forgotten_effects(conn: Connection, limit: int = 500) -> list[str]:

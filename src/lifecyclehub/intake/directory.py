@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, select
 
@@ -13,6 +14,7 @@ from lifecyclehub.connector import Door
 from lifecyclehub.registry.registry import Registry
 from lifecyclehub.signatures import Secret
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.things import Row
 from lifecyclehub.vault import Vault, VaultError
 
@@ -58,13 +60,19 @@ class Directory:
         )
 
 
+_secret = tables.secret
+_CONNECTIONS: Final = Query(select(tables.connection).where(tables.CONNECTED))
+_SECRETS: Final = Query(select(_secret).where(_secret.c.owner_kind == "endpoint", _secret.c.state == "active"))
+_ENDPOINTS: Final = Query(select(tables.endpoint).where(tables.endpoint.c.state != "closed"))
+_CONFIGURED: Final = Query(select(tables.installation.c.configured))
+
+
 def read_directory(conn: Connection, registry: Registry, vault: Vault, now: datetime) -> Directory:
     """Read connections, endpoints and their secrets. Raises VaultError where none can be opened: the key is another one."""
-    connections = {row["id"]: dict(row) for row in conn.execute(select(tables.connection).where(tables.CONNECTED)).mappings()}
+    connections = {row["id"]: row for row in _CONNECTIONS.all(conn)}
     secrets: dict[str, list[Secret]] = {}
     unopened: dict[str, VaultError] = {}
-    held = select(tables.secret).where(tables.secret.c.owner_kind == "endpoint", tables.secret.c.state == "active")
-    for row in conn.execute(held).mappings():
+    for row in _SECRETS.all(conn):
         if row["valid_from"] <= now and (row["valid_until"] is None or now < row["valid_until"]):
             try:
                 value = vault.unseal("secret", row["id"], row["field"], row["sealed"]).get_secret_value()
@@ -75,7 +83,7 @@ def read_directory(conn: Connection, registry: Registry, vault: Vault, now: date
     if unopened and not secrets:
         raise next(iter(unopened.values()))
     entrances, shut = {}, {}
-    for row in conn.execute(select(tables.endpoint).where(tables.endpoint.c.state != "closed")).mappings():
+    for row in _ENDPOINTS.all(conn):
         connector = registry.connectors.get(row["connector"])
         door = connector.about.door(row["door"]) if connector is not None else None
         if door is None:
@@ -92,5 +100,5 @@ def read_directory(conn: Connection, registry: Registry, vault: Vault, now: date
                 row["registering_until"] if row["state"] == "registering" else None,
                 tuple(secrets.get(row["id"], ())),
             )
-    configured = conn.execute(select(tables.installation.c.configured)).scalar() or 0
+    configured = next((row["configured"] for row in _CONFIGURED.all(conn)), 0)
     return Directory(connections, entrances, configured, shut)

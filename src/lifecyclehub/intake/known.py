@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from lifecyclehub.connector import Kind
 from lifecyclehub.messages import Notice
 from lifecyclehub.store import tables
+from lifecyclehub.store.sql import Query
 from lifecyclehub.store.state import records
 from lifecyclehub.store.things import Row
 
 SKEW: Final = timedelta(minutes=2)
 """By how much a vendor's clock and ours may differ."""
-
-_WAITING: Final = ("open", "held", "parked")
 
 
 def to_look_at(conn: Connection, connection: str, kind: Kind, notices: Sequence[Notice], since: datetime | None) -> list[Notice]:
@@ -56,14 +55,17 @@ def _as_listed(kind: Kind, one: Notice, link: Row) -> bool:
 
 def _waiting_since(conn: Connection, connection: str, kind: str, ids: Sequence[str]) -> dict[str, datetime]:
     """Give when the newest notice of each record came that still waits: looking in vain again tells nothing new."""
-    table = tables.notice
-    found: dict[str, datetime] = {}
-    for start in range(0, len(ids), 400):
-        statement = select(table.c.record_id, func.max(table.c.kept_at, type_=table.c.kept_at.type)).where(
-            table.c.connection == connection,
-            table.c.kind == kind,
-            table.c.record_id.in_(ids[start : start + 400]),
-            table.c.state.in_(_WAITING),
-        )
-        found.update((record, at) for record, at in conn.execute(statement.group_by(table.c.record_id)))
-    return found
+    return {row["record_id"]: row["newest"] for row in _NEWEST.each(conn, ids, connection=connection, kind=kind)}
+
+
+_notice = tables.notice
+_NEWEST: Final = Query(
+    select(_notice.c.record_id, func.max(_notice.c.kept_at, type_=_notice.c.kept_at.type).label("newest"))
+    .where(
+        _notice.c.connection == bindparam("connection"),
+        _notice.c.kind == bindparam("kind"),
+        or_(*(_notice.c.state == one for one in ("open", "held", "parked"))),
+    )
+    .group_by(_notice.c.record_id),
+    _notice.c.record_id,
+)
