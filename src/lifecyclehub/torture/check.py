@@ -83,12 +83,7 @@ class Checker:
     def _to_be_billed(self, number: int) -> bool:
         project = self._persons.project_of(number)
         deal = self._persons.deals[number]
-        return (
-            project is not None
-            and project.data["status"] == "closed"
-            and deal.data["status"] == "won"
-            and number not in self._persons.copied
-        )
+        return project is not None and project.data["status"] == "closed" and deal.data["status"] == "won"
 
     def _invoices(self) -> Iterator[Violation]:
         found: dict[int, list[Record]] = {}
@@ -235,6 +230,9 @@ class Checker:
             for one in vendor.made_by_hub():
                 if done[one.id] == 0 and not self._forgotten(one):
                     yield Violation("I13", f"{vendor.name} {one.id} was made by the hub, and no effect knows it")
+            for one in vendor.everything():
+                if one.by == "person" and one.ref is not None and done[one.id]:
+                    yield Violation("I1", f"{vendor.name} {one.id} is a person's copy, and was taken for what the hub made")
         for row in conn.execute(select(tables.finding).where(tables.finding.c.kind == "double")):
             mine = effects.get(row.subject)  # else the record itself is what was found
             asked = self._world.plan.hubs > 1 and mine is not None and row.facts["found"] == mine["record_id"]
