@@ -240,7 +240,10 @@ class About:
 
     def kind(self, kind_id: str) -> Kind | None:
         """Give the kind with this id, None for an unknown one."""
-        return next((kind for kind in self.kinds if kind.id == kind_id), None)
+        for kind in self.kinds:  # asked several times for each delivery: a generator would cost more than looking
+            if kind.id == kind_id:
+                return kind
+        return None
 
     def door(self, name: str) -> Door | None:
         """Give the door with this name, None for an unknown one."""

@@ -176,6 +176,8 @@ def _timed(text: str, like: Any) -> Any:
 
 def compare(sign: str, left: Any, right: Any, whole: str, names: tuple[str, str]) -> bool:
     """Compare two values of one type. Raises `_Open` for a null, for different types, and for lists and objects."""
+    if type(left) is str is type(right):  # nearly always
+        return bool(_ORDERS[sign](left, right))
     for value, name in ((left, names[0]), (right, names[1])):
         if value is None:
             said = f"{name} is null in {whole}, so the condition is neither true nor false."

@@ -17,6 +17,7 @@ from lifecyclehub.model.things import FieldType
 Converter: TypeAlias = Callable[[Any], Any]
 
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,12})?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _EPOCH = re.compile(r"-?[0-9]{1,15}")
 _XERO_DATE = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{4})?\)/")
@@ -180,7 +181,7 @@ def domain(value: Any) -> str:
     said = text(value).strip().lower()
     if "@" in said and "/" not in said:
         said = said.rpartition("@")[2]
-    else:
+    elif not _DOMAIN.fullmatch(said):  # most are hosts already, and a URL takes long to be read
         try:
             said = urlsplit(said if "//" in said else "//" + said).hostname or ""
         except ValueError as error:
@@ -198,7 +199,7 @@ def domain(value: Any) -> str:
 def currency(value: Any) -> str:
     """An ISO 4217 code in upper case."""
     said = text(value).strip().upper()
-    if not re.fullmatch("[A-Z]{3}", said):
+    if not _CURRENCY.fullmatch(said):
         raise ValueError("is no ISO 4217 currency code such as EUR")
     return said
 

@@ -49,7 +49,7 @@ def after_call(breaker: Breaker, now: datetime, *, ok: bool) -> Breaker:
     failures = sum(slot[2] for slot in slots)
     if calls >= LEAST_CALLS and failures >= FAILING * calls:
         return Breaker(open_until=now + timedelta(seconds=FIRST_PAUSE_S), pause_s=FIRST_PAUSE_S)
-    return replace(breaker, slots=slots)
+    return Breaker(slots=slots)
 
 
 def _after_probe(breaker: Breaker, now: datetime, *, ok: bool) -> Breaker:
