@@ -39,6 +39,12 @@ def came_to_light(one: Receipt, row: Row, rules: Rules, now: datetime) -> bool:
     return True
 
 
+def was_wanted_anew(conn: Connection, row: Row) -> bool:
+    """Tell whether a person had an effect made anew: whatever shows itself then is told to a person, and not taken for it."""
+    mine = (_attempt.c.effect == row["id"]) & (_attempt.c.what == "by a person") & (_attempt.c.outcome == "anew")
+    return row["revision"] > 1 and conn.execute(select(_attempt.c.id).where(mine).limit(1)).first() is not None
+
+
 def _is_found_by_marker(row: Row, rules: Rules) -> bool:
     action = rules.action(str(row["creates"]).partition(".")[0], row["action"])
     return action is not None and isinstance(action.once, Marker)

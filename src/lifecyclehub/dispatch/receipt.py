@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, literal, select, update
 
 from lifecyclehub.dispatch.advance import OVER, WAITING
 from lifecyclehub.dispatch.claim import IN_TURN, release_charges
-from lifecyclehub.dispatch.light import as_reply, came_to_light, shown
+from lifecyclehub.dispatch.light import as_reply, came_to_light, shown, was_wanted_anew
 from lifecyclehub.dispatch.made import Made
 from lifecyclehub.dispatch.moves import Stood, swap, write
 from lifecyclehub.dispatch.prepared import Receipt
@@ -148,10 +148,12 @@ class WriteReceipts:
         if isinstance(outcome, Found) and len(outcome.records) == 1:
             outcome = outcome.records[0]
         present = one.epoch == row["epoch"] and one.revision == row["revision"]  # nothing was sent or rendered since
-        if one.what == "came to light" and row["state"] not in OVER:
+        shown_only = one.what == "came to light" and row["state"] in WAITING and was_wanted_anew(conn, row)
+        if one.what == "came to light" and row["state"] not in OVER and not shown_only:
             return came_to_light(one, row, self._rules, now)
         if isinstance(outcome, Done):
             unsent = present or (one.revision == row["revision"] and _nothing_left_since(conn, one, row["epoch"]))
+            unsent = unsent and not shown_only
             return self._told_done(one, outcome, row, made, now, unsent=unsent)
         if not present or not _concerns(one, row):
             return False  # an older sending's failure says nothing about the present one

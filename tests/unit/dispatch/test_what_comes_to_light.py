@@ -14,6 +14,7 @@ from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Prepared, Receipt
 from lifecyclehub.dispatch.receipt import Aftermath, WriteReceipts
 from lifecyclehub.dispatch.tools import Restored
+from lifecyclehub.dispatch.upkeep import Answered, answer
 from lifecyclehub.messages import Absent, Done, Found
 from lifecyclehub.store import tables as t
 from tests.support.effects import (
@@ -156,3 +157,18 @@ def test_what_may_have_been_done_does_not_end_unseen(story: Story, monkeypatch: 
     advance(story, prepared.effect)
 
     assert (effect(story, prepared)["state"], effect(story, prepared)["reason"]) == ("parked", "in doubt")
+
+
+@pytest.mark.parametrize("state", ["planned", "held", "ready"])
+def test_what_a_person_had_made_anew_is_not_taken_for_what_they_did_not_mean(story: Story, state: str) -> None:
+    prepared = in_flight(story, state="parked", reason="several found")
+    word = Answered(effect=prepared.effect, who="Ines", at=story.clock.now(), attempt=story.ids.new("att"), verdict="anew")
+    with story.engine.begin() as conn:
+        answer(conn, [word])
+    put(story, prepared, state=state)
+
+    shows(story, prepared)
+    assert [row["facts"]["found"] for row in story.rows(t.finding, kind="double")] == ["555"]
+    assert advance(story, prepared.effect) == []
+
+    assert (effect(story, prepared)["state"], effect(story, prepared)["reason"]) == ("parked", "late answer")
