@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine, select, text
 
 from lifecyclehub.admin.applied import AppliedMeanwhile, Applying, InForce, apply_set, read_applied
+from lifecyclehub.admin.erasing import Erasures
 from lifecyclehub.admin.hosts import host_fingerprint
 from lifecyclehub.admin.presence import ASLEEP, AWAKE, BEAT_S, LOOKING, Presence, installation_of, may_do, serves_one
 from lifecyclehub.admin.renewal import Prober
@@ -42,6 +43,7 @@ from lifecyclehub.store.writer import Store, StoreBusy, StoreClosed
 from lifecyclehub.timers import Tick, Timers
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import StoredGrants
+from lifecyclehub.vault.erased import ErasedPeople
 from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.target import DEFAULT_TIMEOUT_S, Target
 from lifecyclehub.vendor.transport import TransportFactory
@@ -124,6 +126,7 @@ class Hub:
             holder=holder,
             installation=self.installation["id"],
             targets=self.target,
+            people=ErasedPeople(self.vault),
             restored=lambda: restored_of(self.installation),
         )
         self.dispatcher = Dispatcher(self.tools, self.rules, self._reopened, Decide)
@@ -138,8 +141,10 @@ class Hub:
             reread=self.reread,
             kept=self.intake.offer,
         )
+        self.reception.erased = lambda: self.tools.people.known
         self.sweeper = Sweeper(self.tools, lambda: self.directory, self.intake)
         self.prober = Prober(self)
+        self.erasures = Erasures(self)
         self.timers = self._workings.timers()
         self.presence = Presence(settings, self.store, self.clock, self.tools.holder, alone=self._workings.alone(self.engine))
         self.ready = False
@@ -198,6 +203,7 @@ class Hub:
         """Take the installation, take up what was left, and begin to tick. Raises ConfigurationError if another hub has it."""
         self.presence.take_home()
         over = await self.presence.arrive()
+        await self.erasures.take_up()
         await self.store.run(bring_near, self.clock.now())
         await self._keep_joined()
         self.client.breakers.learn((await self.store.read(_changing))[1])
@@ -270,6 +276,7 @@ class Hub:
     async def close_answered(self) -> None:
         """Ask a person nothing more about what was seen since."""
         await self.store.run(close_answered, self.clock.now())
+        await self.erasures.go_on()
 
     async def drop_secrets(self) -> None:
         """Drop signing secrets whose time is over."""
@@ -289,6 +296,7 @@ class Hub:
         configured = (await self.reread()).configured  # others read the directory anew too, but take nothing else over
         self._targets.clear()
         self.installation = await self.store.read(installation_of)
+        await self.erasures.notice()
         may = await self.store.read(may_do, self.presence.fingerprint)
         if may != self.may:
             self._allow(may)

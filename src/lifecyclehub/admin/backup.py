@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, literal, make_url, select, update
+from sqlalchemy import Connection, delete, func, literal, make_url, select, text, update
 
 from lifecyclehub.admin.presence import Locks
 from lifecyclehub.admin.stored import changed
@@ -21,6 +21,7 @@ from lifecyclehub.insight.clocks import IMPORT
 from lifecyclehub.settings import Settings
 from lifecyclehub.store import tables
 from lifecyclehub.store.database import BESIDE, SQLITE, check_schema, keep_private, open_engine
+from lifecyclehub.vault.erased import SECRET, told_anew
 
 _effect, _cursor = tables.effect, tables.cursor
 _TICK = timedelta(microseconds=1)
@@ -29,11 +30,15 @@ _NEWEST: Final = (tables.delivery.c.received_at, tables.attempt.c.at, tables.ins
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """What a restore came to: as of when the store is, how many effects were open then, and where the old one is kept."""
+    """What a restore came to: as of when the store is, how many effects were open then, and where the old one is kept.
+
+    `erased`: how many were erased since the backup, and will be again; None where what stood there could not be asked.
+    """
 
     made_at: datetime
     open: int
     aside: Path | None
+    erased: int | None = None
 
 
 def back_up(settings: Settings, file: Path, progress: Callable[[], None] | None = None) -> int:
@@ -93,28 +98,54 @@ def put_back(settings: Settings, file: Path, now: datetime, made_at: datetime | 
         with _new_file(coming):
             with closing(_read_only(file)) as backup, closing(sqlite3.connect(coming)) as copy:
                 backup.backup(copy)
-            made_at, open_ones = _noted(coming, file, made_at, now)
+            made_at, open_ones, erased = _noted(coming, place, file, made_at, now)
             _sync(coming)
             aside = _set_aside(place)
             coming.replace(place)
         _sync(place.parent)
         keep_private(settings.database)
-        return PutBack(made_at, open_ones, aside)
+        return PutBack(made_at, open_ones, aside, erased)
     finally:
         locks.leave()
 
 
-def _noted(coming: Path, file: Path, made_at: datetime | None, now: datetime) -> tuple[datetime, int]:
+def _noted(coming: Path, place: Path, file: Path, made_at: datetime | None, now: datetime) -> tuple[datetime, int, int | None]:
     engine = open_engine(f"{SQLITE}:///{coming}")
     try:
         check_schema(engine)
         with engine.begin() as conn:
-            return mark_restored(conn, made_at, now)
+            return *mark_restored(conn, made_at, now), erase_again(conn, place)
     except ConfigurationError as error:
         mend = "Put it back with the version of lifecyclehub that made it, then upgrade; nothing was changed."
         raise ConfigurationError(error.what, where=str(file), mend=mend) from error
     finally:
         engine.dispose()  # the last connection writes all into the file, and removes what stands beside it
+
+
+def erase_again(conn: Connection, place: Path) -> int | None:
+    """Take over who was erased in the store that stood here, so that the hub erases them from this one too.
+
+    Gives how many; None where that store is not there, or cannot be read.
+    """
+    if not place.is_file():
+        return None
+    try:
+        with closing(_read_only(place)) as old:
+            old.row_factory = sqlite3.Row
+            erasures = [dict(row) for row in old.execute("SELECT id, who, at FROM erasure")]
+            tombstones = [dict(row) for row in old.execute("SELECT mark, kind, words, erasure FROM tombstone")]
+            secrets = [dict(row) for row in old.execute("SELECT * FROM secret WHERE id = ?", (SECRET,))]
+    except sqlite3.DatabaseError:
+        return None
+    here = set(conn.execute(select(tables.erasure.c.id)).scalars())
+    since = [one for one in erasures if one["id"] not in here]
+    for table, found in (("erasure", since), ("tombstone", tombstones), ("secret", secrets)):
+        for row in found:  # as it lies there, whatever its types are
+            names = ", ".join(row)
+            conn.execute(text(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join(f':{one}' for one in row)})"), row)  # noqa: S608
+    if since:
+        told_anew(conn)
+    return len(since)
 
 
 def _set_aside(place: Path) -> Path | None:

@@ -117,6 +117,12 @@ _CHECKS: Final = (
         "The database was edited by hand. Replay it: lifecyclehub replay",
     ),
     _Check(
+        "erasures",
+        "SELECT id, who FROM erasure WHERE done_at IS NULL AND at < :late",
+        "the erasure that {detail} began is not over: the person is still told of",
+        "Go on with it: lifecyclehub erase",
+    ),
+    _Check(
         "charges",
         "SELECT charge, count(*) FROM invoice_line WHERE live AND charge IS NOT NULL GROUP BY charge HAVING count(*) > 1",
         "the charge stands on {detail} invoices that are not void",

@@ -31,6 +31,7 @@ ALONE = {
         "listing:effects", "List what is done in the tools, the newest first; or show one in full, with every attempt."
     ),
     "clients": Later("clients:clients", "List the clients, the newest first; or show one's page."),
+    "contacts": Later("clients:contacts", "List the people at clients, the newest first."),
     "engagements": Later(
         "clients:engagements", "List the engagements, the newest first; or show one with everything that happened."
     ),
@@ -43,6 +44,8 @@ ALONE = {
         "findings:findings", "List what was found that a person should know, the newest first; or show one in full."
     ),
     "settle": Later("findings:settle", "Say that a finding was looked at, and why nothing more is to be done."),
+    "export-person": Later("persons:export_person_", "Print everything that tells of a person, as JSON."),
+    "erase": Later("persons:erase", "Erase a person: what goes, what stays and what is in the way is said first."),
     "doctor": Later("keeping:doctor", "Check that everything in the store is as it must be; ends with 1 when something is not."),
     "confirm": Later("keeping:confirm", "Let this home write to the tools: a copied or moved installation sends nothing before."),
     "backup": Later("keeping:backup", "Copy the database into a file while the hub runs."),

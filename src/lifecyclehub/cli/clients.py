@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from lifecyclehub.cli.pages import After, Limit, show_one, show_page
 from lifecyclehub.cli.showing import AsJson, clock, console, print_table
-from lifecyclehub.insight.clients import ClientPage, client_names, client_page, list_clients, list_engagements
+from lifecyclehub.insight.clients import ClientPage, client_names, client_page, list_clients, list_contacts, list_engagements
 from lifecyclehub.insight.engagements import EngagementPage, engagement_page
 from lifecyclehub.insight.lists import Asked, Listed, Stage, Standing
 from lifecyclehub.insight.money import Amount
@@ -35,6 +35,25 @@ def clients(
         lambda one: (one.id, one.name, one.standing, one.standing_since, one.currency),
         as_json=as_json,
         empty="There are no clients yet.",
+    )
+
+
+def contacts(
+    ctx: typer.Context,
+    email: Annotated[str | None, typer.Option(help="Only the one with this e-mail address.")] = None,
+    client: Annotated[str | None, typer.Option(help="Only those at this client.")] = None,
+    limit: Limit = 20,
+    after: After = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the people at clients, the newest first."""
+    show_page(
+        ctx,
+        lambda conn: list_contacts(conn, Asked(after, limit), email=email, client=client),
+        ("Contact", "Name", "E-mail", "Client"),
+        lambda one: (one.id, one.name, one.email, one.client),
+        as_json=as_json,
+        empty="There are no contacts yet.",
     )
 
 

@@ -88,6 +88,10 @@ def restore(
     if done.aside is not None:
         print(f"What stood there before is kept as {done.aside}.")
     print(f"Restored as of {clock(done.made_at)}. {done.open} effects that were not done then may have been done since.")
+    if done.erased is None:
+        print("Who was erased since the backup is not known here: erase them again (lifecyclehub erase).")
+    elif done.erased:
+        print(f"Erased since the backup: {done.erased}. The hub erases them from this one too when it starts.")
     print("Start the hub: it looks at every tool first, and writes to them once it knows.")
 
 

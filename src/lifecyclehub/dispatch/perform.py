@@ -138,7 +138,7 @@ class Performer:
                 outcome=answer.outcome,
                 bytes_sent=answer.bytes_sent,
                 status=answer.reply.status if answer.reply else None,
-                reply=_text(answer.reply),
+                reply=self._tools.people.known.reply(_text(answer.reply)),
                 detail=answer.detail,
                 new_key=stores_errors and answer.bytes_sent,
                 lands_s=server_timeout_s(target) if _may_land(action, answer) else None,

@@ -13,6 +13,7 @@ from lifecyclehub.registry.registry import Registry
 from lifecyclehub.registry.runner import PluginRunner
 from lifecyclehub.store import tables
 from lifecyclehub.store.writer import Store, as_operation
+from lifecyclehub.vault.erased import ErasedPeople
 from lifecyclehub.vendor.client import Client
 from lifecyclehub.vendor.target import Target
 
@@ -50,6 +51,7 @@ class Tools:
     holder: str
     installation: str
     targets: Callable[[str], Awaitable[Target]]
+    people: ErasedPeople
     restored: Callable[[], Restored | None] = lambda: None
 
 

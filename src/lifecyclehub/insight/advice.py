@@ -67,6 +67,7 @@ _NOTICES: Final = {
     ("ignored", "unlinked"): "It carries no marker of ours and matches nothing. Link it by hand if it is somebody's.",
     ("ignored", "same as another"): "Another notice said the same.",
     ("ignored", "deleted"): "The record is gone.",
+    ("ignored", "erased"): "It is of a person who was erased. Nothing to do.",
     ("parked", "mapping"): "A value is missing or cannot be mapped. Mend the mapping or the record, then replay it.",
     ("parked", "forbidden"): "The tool refuses us this record. Grant access to it there, then replay it.",
     ("parked", "unsupported"): "The tool, or this account's plan, does not show such records. If it does one day, replay it.",

@@ -43,6 +43,16 @@ class ContactItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonItem:
+    """A person in the list of all contacts."""
+
+    id: str
+    name: str | None
+    email: str | None
+    client: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityKey:
     """What the client is recognised by: a domain, an e-mail address, a tax id."""
 
@@ -215,6 +225,16 @@ def list_engagements(
     """Give engagements, newest first. Raises UnknownCursor, and NotThere for a client that there is not."""
     refuse_unknown(conn, client=client)
     found: Listed[EngagementItem] = listed(conn, tables.engagement, EngagementItem, page, client=client, stage=stage)
+    return found
+
+
+def list_contacts(
+    conn: Connection, page: Asked = FIRST, *, email: str | None = None, client: str | None = None
+) -> Listed[PersonItem]:
+    """Give contacts, newest first. Raises UnknownCursor, and NotThere for a client that there is not."""
+    refuse_unknown(conn, client=client)
+    address = email.strip().lower() if email is not None else None
+    found: Listed[PersonItem] = listed(conn, tables.contact, PersonItem, page, email=address, client=client)
     return found
 
 

@@ -28,6 +28,7 @@ from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
 from lifecyclehub.store.things import Row
 from lifecyclehub.store.upsert import insert_new, put_all
+from lifecyclehub.vault.erased import ErasedPeople
 
 _STAGE = Write(
     update(tables.engagement)
@@ -58,9 +59,9 @@ _TICK = timedelta(microseconds=1)
 class SettleAndDecide:
     """The operation of steps 5 and 6."""
 
-    def __init__(self, rules: Rules, ids: Ids, clock: Clock) -> None:
+    def __init__(self, rules: Rules, ids: Ids, clock: Clock, people: ErasedPeople | None = None) -> None:
         self._rules, self._ids, self._clock = rules, ids, clock
-        self._settle = Settle(ids, clock)
+        self._settle = Settle(ids, clock, people)
 
     def __call__(self, conn: Connection, observations: Sequence[Observation]) -> list[Settled]:
         """Settle and decide; each result carries the effects that may be sent now."""

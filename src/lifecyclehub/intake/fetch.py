@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from lifecyclehub.connector import About
 from lifecyclehub.errors import MappingError
+from lifecyclehub.intake.erased import taken_out
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.mapping import MappingSet
 from lifecyclehub.messages import Document
+from lifecyclehub.redaction import NOBODY, Erased
 from lifecyclehub.rules import Rules
 from lifecyclehub.store.documents import document_as_json
 from lifecyclehub.store.things import Row
@@ -26,9 +28,15 @@ def observe(
     *,
     notices: Sequence[str],
     fetched: bool,
+    erased: Erased = NOBODY,
 ) -> Observation:
-    """Map a document and what came along. Raises MappingError that names the file, field, value and how to mend it."""
+    """Map a document and what came along. Raises MappingError that names the file, field, value and how to mend it.
+
+    Of a person who was `erased` nothing is mapped, and what others' records say of them is taken out before.
+    """
     kind = about.kind(document.kind)
+    if erased:
+        document = taken_out(erased, rules.mappings[about.id], connection["id"], document)
     look = _Look(
         connection=connection["id"],
         about=about,
@@ -36,6 +44,7 @@ def observe(
         account={"id": connection["account_id"], **connection["account"]},
         seen_at=seen_at,
         fetched=fetched,
+        erased=erased,
         opens_client=kind is not None and kind.creates_client,
     )
     return look.at(document, tuple(notices), document.related)
@@ -51,6 +60,7 @@ class _Look:
     account: Mapping[str, Any]
     seen_at: datetime
     fetched: bool
+    erased: Erased
     opens_client: bool
 
     def at(self, document: Document, notices: tuple[str, ...] = (), related: Sequence[Document] = ()) -> Observation:
@@ -59,6 +69,10 @@ class _Look:
             said = f"{self.about.id} gave a document of the undeclared kind {document.kind!r}."
             raise MappingError(said, where=self.about.id)
         inbound = self.mappings.inbound(document.kind)
+        if self.erased.is_record(self.connection, document.kind, document.id):
+            fills = inbound.thing if inbound is not None else None
+            bare = gone(self.connection, document.kind, document.id, self.seen_at, notices)
+            return replace(bare, fills=fills, change="changed", erased=True, erasures=self.erased.version)
         mapped = inbound.map(document, self.account) if inbound is not None else None
         created = mapped.values.get(f"{mapped.thing}.created_at") if mapped else None
         return Observation(
@@ -84,6 +98,7 @@ class _Look:
             opens_client=self.opens_client,
             related=tuple(self.at(other) for other in related if self.about.kind(other.kind) is not None),
             notices=notices,
+            erasures=self.erased.version,
         )
 
 

@@ -243,7 +243,7 @@ class Matcher:
         owner = batch.owner_of(self._keys_along(seen))
         if owner is not None:
             return owner
-        person = next((one for one in seen.related if one.fills == "contact"), None)
+        person = next((one for one in seen.related if one.fills == "contact" and not one.erased), None)
         return self._person_as_client(seen, person) if person is not None and seen.opens_client else None
 
     @staticmethod
@@ -281,6 +281,8 @@ class Matcher:
     def _place_contacts(self, seen: Observation, engagement: Row, client: Row) -> None:
         """The first contact of the deal is the primary one; later ones are only contacts."""
         for position, other in enumerate(one for one in seen.related if one.fills == "contact"):
+            if other.erased:
+                continue
             link = self._batch.links.get(other.key) or {}
             contact = self._batch.thing("contact", link.get("thing"))
             if contact is None:

@@ -17,6 +17,7 @@ class Observation:
     `hub_owned`: paths whose word is ours: they are watched, not taken over. `fetched` is False for a payload's own
     document. `created_at` is the record's own, None when unknown. `merged`: records that were merged into it.
     `rewrites`: how its tool shows otherwise what we wrote. `unannounced`: only a sweep told of it, where a webhook should have.
+    `erased`: it is of a person who was erased, so nothing of it is taken in. `erasures`: by whom it was looked through.
     """
 
     connection: str
@@ -45,6 +46,8 @@ class Observation:
     related: tuple[Observation, ...] = ()
     notices: tuple[str, ...] = ()
     unannounced: bool = False
+    erased: bool = False
+    erasures: int = 0
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from lifecyclehub.errors import DeliveryRejected
 from lifecyclehub.intake.directory import Directory, Entrance
 from lifecyclehub.intake.keep import Arrival, body_hash, keep
 from lifecyclehub.ports import Clock, Ids
+from lifecyclehub.redaction import NOBODY, Erased
 from lifecyclehub.signatures import verify
 from lifecyclehub.store import tables
 from lifecyclehub.store.things import Row
@@ -101,6 +102,7 @@ class Reception:
     ) -> None:
         self._store, self._clock, self._ids, self._vault = store, clock, ids, vault
         self._directory, self._reread, self._kept = directory, reread, kept
+        self.erased: Callable[[], Erased] = lambda: NOBODY
         self.holder = holder  # who has in hand what is kept; None while this process works on nothing
         self._looking = asyncio.Lock()
         self._looks = 0
@@ -202,7 +204,7 @@ class Reception:
         )
 
     async def _keep(self, entrance: Entrance, incoming: Incoming, secret: str) -> None:
-        door = entrance.door
+        door, erased = entrance.door, self.erased()
         arrival = Arrival(
             id=self._ids.new("dlv"),
             endpoint=entrance.id,
@@ -211,8 +213,8 @@ class Reception:
             way="webhook",
             door=door.name,
             vendor_key=_key_of(incoming.headers.get(door.delivery_key.lower(), "")) if door.delivery_key else None,
-            headers=_kept_headers(incoming.headers, door.signature.header),
-            body=incoming.body,
+            headers=erased.value(_kept_headers(incoming.headers, door.signature.header)),
+            body=erased.body(incoming.body),
             received_at=self._clock.now(),
             secret=secret,
             holder=self.holder,

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from lifecyclehub.intake.batch import Batch
+from lifecyclehub.intake.erased import brought_back, unless_erased
 from lifecyclehub.intake.match import Matcher
 from lifecyclehub.intake.merge import merge, say_parted
 from lifecyclehub.intake.missed import FOUND
@@ -17,9 +18,11 @@ from lifecyclehub.intake.news import differs, genuine, take_over, without_later_
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.waiting import place_early_ones
 from lifecyclehub.ports import Clock, Ids
+from lifecyclehub.redaction import NOBODY
 from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Write
 from lifecyclehub.store.things import Row
+from lifecyclehub.vault.erased import ErasedPeople, came_back
 
 _PROCESSED = Settled("processed")
 _FOUND = Settled("processed", FOUND, "a sweep found it; no webhook had announced it")
@@ -28,15 +31,18 @@ _FOUND = Settled("processed", FOUND, "a sweep found it; no webhook had announced
 class Settle:
     """Writes observations into a batch. Deciding is the next step; it sees what `batch.touched` names."""
 
-    def __init__(self, ids: Ids, clock: Clock) -> None:
-        self._ids, self._clock = ids, clock
+    def __init__(self, ids: Ids, clock: Clock, people: ErasedPeople | None = None) -> None:
+        self._ids, self._clock, self._people = ids, clock, people
 
     def __call__(self, conn: Connection, observations: Sequence[Observation]) -> tuple[Batch, list[Settled]]:
         """Settle all, in their order, and write the rows. Gives the batch and how each observation fared."""
+        erased = self._people.look(conn) if self._people is not None else NOBODY
         batch = Batch(conn, self._ids, self._clock.now(), observations)
         matcher = Matcher(batch, observations)
-        results = [self._one(batch, matcher, seen) for seen in observations]
+        results = [unless_erased(erased, seen) or self._one(batch, matcher, seen) for seen in observations]
         batch.write()
+        if erased:
+            came_back(conn, brought_back(erased, observations, results))
         place_early_ones(batch)
         return batch, results
 
@@ -94,10 +100,11 @@ class Settle:
         A company or contact that is nobody's is needed now, with its newest values.
         """
         link = batch.links.get(other.key)
-        if other.fetched and age(other, link, batch.now) == "tie" and differs(batch, other):
+        if not other.erased and other.fetched and age(other, link, batch.now) == "tie" and differs(batch, other):
             return True
         return (
-            other.fills in ("client", "contact")
+            not other.erased
+            and other.fills in ("client", "contact")
             and link is not None
             and link["thing"] is None
             and age(other, link, batch.now) != "newer"
@@ -106,7 +113,7 @@ class Settle:
     def _related(self, batch: Batch, matcher: Matcher, other: Observation) -> None:
         """Take over a record that came along; its own notices have nothing to do with this."""
         link = dict(batch.links[other.key]) if other.key in batch.links else None
-        if age(other, link, batch.now) != "newer":
+        if other.erased or age(other, link, batch.now) != "newer":
             return
         first = link is None or link["thing"] is None
         thing = matcher.related_thing(other, link)

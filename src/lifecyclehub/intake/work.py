@@ -40,7 +40,7 @@ from lifecyclehub.intake.lanes import BUSY, LANES, ROOM, Lanes, RecordKey
 from lifecyclehub.intake.notices import Failed, due_notices, fail, notices_by_id, open_deliveries, open_notices
 from lifecyclehub.intake.observation import Observation, Settled
 from lifecyclehub.intake.page import WAYS, swept_notices
-from lifecyclehub.intake.split import Split, split
+from lifecyclehub.intake.split import Split, split, without_erased
 from lifecyclehub.jsonio import parse_strictly
 from lifecyclehub.messages import Delivery, Document, Notice, Ref
 from lifecyclehub.registry.runner import cut
@@ -73,7 +73,7 @@ class Intake:
     def use(self, rules: Rules) -> None:
         """Work with these rules from now on."""
         self._rules = rules
-        self._settle = SettleAndDecide(rules, self._tools.ids, self._tools.clock)
+        self._settle = SettleAndDecide(rules, self._tools.ids, self._tools.clock, self._tools.people)
 
     @property
     def backlog(self) -> int:
@@ -147,7 +147,7 @@ class Intake:
                 else await self._tools.runner.call(arrival.connector, connector.read, delivery)
             )
             notices = tuple(self._as_row(arrival, position, one, connector.about) for position, one in enumerate(read))
-            item = part(notices=notices)
+            item = without_erased(part(notices=notices), arrival, self._tools.people.known, self._rules)
         except NotOurJson as error:
             item = part(parked=error.reason, detail=error.detail)
         except (PluginHangs, PluginRefused):
@@ -278,11 +278,11 @@ class Intake:
         self, connector: Connector, connection: Row, document: Document, began: datetime, *, notices: Sequence[str], fetched: bool
     ) -> Observation:
         """Map a document: on the event loop with what is ours, under the watchdog with a connector's own converters."""
-        about = connector.about
+        about, erased = connector.about, self._tools.people.known
 
         def look() -> Observation | MappingError:
             try:
-                return observe(self._rules, connection, about, document, began, notices=notices, fetched=fetched)
+                return observe(self._rules, connection, about, document, began, notices=notices, fetched=fetched, erased=erased)
             except MappingError as error:
                 return error
 

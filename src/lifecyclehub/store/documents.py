@@ -30,14 +30,14 @@ def whole_document_as_json(document: Document) -> dict[str, Any]:
 
 
 def document_from_json(kept: Mapping[str, Any]) -> Document:
-    """Read a kept document."""
+    """Read a kept document, or one that is just about to be kept."""
     changed = kept.get("changed_at")
     return Document(
         kind=kept["kind"],
         id=kept["id"],
         account=kept.get("account"),
         version=kept.get("version"),
-        changed_at=datetime.fromisoformat(changed) if changed else None,
+        changed_at=datetime.fromisoformat(changed) if isinstance(changed, str) else changed,
         data=kept["data"],
         related=tuple(document_from_json(one) for one in kept.get("related", ())),
         marker=kept.get("marker"),

@@ -306,6 +306,7 @@ installation = Table(
     Column("restored_from", Instant),  # when the backup was made that this store came from
     Column("restored_at", Instant),
     Column("looked_back_at", Instant),  # since then it is known what happened between these two
+    Column("erasures", Integer, nullable=False, server_default="0"),  # counts who was erased, and who came back
     Column("created_at", Instant, nullable=False),
 )
 host = Table(  # the homes that may write to the tools, each on its machine
@@ -719,4 +720,27 @@ applied_set = Table(
     Column("content", Json, nullable=False),
     Column("who", Text, nullable=False),
     Column("at", Instant, nullable=False),
+)
+
+# --- who was erased --------------------------------------------------------------------------------------------------
+
+erasure = Table(
+    "erasure",
+    metadata,
+    _id(),
+    Column("who", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("place", Text),  # the table that is being gone through, and the row where it goes on
+    Column("after", Json),
+    Column("redacted", BigInteger, nullable=False, default=0, server_default="0"),  # rows
+    Column("done_at", Instant),
+)
+# All that is left of a person: keyed hashes of their records' ids, addresses and names, by which later news is known.
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("mark", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # record | thing | mention | email | phone | name | part
+    Column("words", Integer, nullable=False, server_default="0"),  # of a name
+    Column("erasure", Text, ForeignKey("erasure.id"), nullable=False, index=True),
 )

@@ -13,7 +13,7 @@ from lifecyclehub.admin.doctor import examine
 from lifecyclehub.store import tables as t
 from lifecyclehub.vault import Vault
 from tests.support.effects import in_flight
-from tests.support.story import Story
+from tests.support.story import LONG_AGO, Story
 
 Break = Callable[[Story], Any]
 
@@ -73,6 +73,10 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "notice states": (lambda story: run(story, update(t.notice).values(state="lost")), "'lost'"),
     "ignored notices": (lambda story: run(story, update(t.notice).values(state="ignored", reason="mood")), "'mood'"),
     "delivery states": (lambda story: run(story, update(t.delivery).values(state="gone")), "'gone'"),
+    "erasures": (
+        lambda story: run(story, insert(t.erasure).values(id="era_1", who="kim", at=LONG_AGO)),
+        "lifecyclehub erase",
+    ),
     "mirrors": (lambda story: run(story, insert(t.mirror).values(**LINK, field="project.title")), "project.title"),
     "links": (lambda story: run(story, insert(t.link).values(**LINK, thing_kind="project", thing="pro_0")), "pro_0"),
     "home": (lambda story: run(story, delete(t.host)), "lifecyclehub confirm"),
