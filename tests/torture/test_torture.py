@@ -14,7 +14,7 @@ import pytest
 from lifecyclehub.torture.apart import kept_waiting
 from lifecyclehub.torture.batch import FULL, Batch
 from lifecyclehub.torture.database import Database
-from lifecyclehub.torture.elements import RESTORE, Act, Fault
+from lifecyclehub.torture.elements import ERASE, RESTORE, Act, Fault
 from lifecyclehub.torture.grants import Rotation
 from lifecyclehub.torture.loop import Process
 from lifecyclehub.torture.mutants import MUTANTS, broken, hunt
@@ -118,6 +118,7 @@ def test_a_grant_that_is_lost_without_need_is_noticed(database: Database, meddle
     ("fault", "name", "invariant"),
     [
         (Fault(RESTORE, "", 195.0, 5.0), "writes at once after a restore", "I16"),
+        (Fault(ERASE, "", 30.0, 40.0), "takes in what tells of who was erased", "I15"),
         (Fault("a value nobody knows", "crm", 5.0, 50.0), "drops what it cannot map", "F7"),
         (Fault("a value nobody knows", "crm", 5.0, 150.0), "forgets what a person is asked", "F7"),
     ],

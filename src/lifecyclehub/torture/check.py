@@ -49,6 +49,7 @@ class Checker:
                 self._hub(conn),
                 self._converged(conn),
                 self._secret(conn),
+                self._world.erasing.held(conn) if self._world.erasing is not None else (),
             )
             return [violation for part in parts for violation in part]
 
@@ -161,8 +162,9 @@ class Checker:
         table = tables.delivery
         rows = list(conn.execute(select(table.c.endpoint, table.c.body_hash, table.c.state, table.c.reason, table.c.way)))
         known = {(row.endpoint, row.body_hash) for row in rows}
+        erasing = self._world.erasing
         for kept in self._world.hooks.kept:
-            if kept not in known:
+            if kept not in known and not (erasing is not None and erasing.told_of(kept[1])):
                 yield Violation("I4 lost", f"a delivery at {kept[0]} was answered 2xx and is not there ({kept[1][:8]})")
         for row in rows:
             if row.state not in ("split", "parked"):

@@ -11,6 +11,7 @@ TOOLS: Final = ("crm", "projects", "desk", "books")
 CHAOS_S: Final = 500.0
 APART: Final = ("a tool is down", "a tool fails", "a tool hangs")
 RESTORE: Final = "a backup is put back"
+ERASE: Final = "a person is erased"
 # How an answer to a refresh fares; each is a fault of the network by the name behind it.
 REFRESH: Final = {
     "refresh fails": "5xx, not done",

@@ -158,6 +158,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "        .values(state='processed', reason='seen since', ",
         hint=60042,
     ),
+    "keeps as it comes what tells of who was erased": Mutant(
+        "I15", "intake.receive:Reception._keep", "erased.body(incoming.body)", "incoming.body"
+    ),
+    "takes in what tells of who was erased": Mutant("I15", "intake.fetch:observe", "    if erased:", "    if False:"),
+    "goes on with no erasure that was cut off": Mutant(
+        "I15", "admin.erasing:Erasures._finish", "await finish_erasures(self._hub)", "pass"
+    ),
     "writes at once after a restore": Mutant(
         "P2", "admin.presence:_must_look_back", "return restored is not None and", "return False and"
     ),

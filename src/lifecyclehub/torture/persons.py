@@ -82,6 +82,8 @@ class Persons:
             "currency": "EUR",
             "company": self.companies[owner].id,
         }
+        if self._world.erasing is not None and owner == 0:
+            data["contact"] = self._world.erasing.met()
         self.deals[number] = crm.make("crm.deal", data)
 
     def _stage(self, act: Act, status: str) -> None:
@@ -169,7 +171,8 @@ class Persons:
 
     def _open(self, act: Act, project: str | None) -> None:
         desk, number = self._world.vendors["desk"], len(self.tickets) + 1
-        email = f"ada@brightwater-{act.deal // 2}.example"
+        erasing = self._world.erasing if act.deal // 2 == 0 else None
+        email = f"ada@brightwater-{act.deal // 2}.example" if erasing is None else erasing.email
         data = {"number": f"T{number:03}", "subject": "It is broken", "status": "open", "email": email, "project": project}
         self.tickets.append((act.deal, desk.make("desk.ticket", data), project is not None))
 

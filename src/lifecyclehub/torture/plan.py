@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from lifecyclehub.torture.elements import CHAOS_S, TOOLS, Act, Crash, Fault, Plan
+from lifecyclehub.torture.elements import CHAOS_S, ERASE, TOOLS, Act, Crash, Fault, Plan
 from lifecyclehub.torture.tools import ONCE, Character
-from lifecyclehub.torture.worlds import FURTHER, FURTHER_POINTS, further
+from lifecyclehub.torture.worlds import ERASE_POINTS, FURTHER, FURTHER_POINTS, further
 
 # What goes wrong with a request to a vendor: (kind, whether writes or reads meet it).
 OUT: Final[dict[str, tuple[str, ...]]] = {
@@ -83,7 +83,7 @@ _POINTS: Final = (
     *(f"{tool} {sort} {when}" for tool in TOOLS for sort in ("write", "read") for when in ("leaves", "acted", "answered")),
 )
 _SELDOM: Final = tuple(one for one in _POINTS if one.startswith(("_later", "fail", "desk write", "books write")))
-POINTS: Final = (*_POINTS, *FURTHER_POINTS)
+POINTS: Final = (*_POINTS, *FURTHER_POINTS, *ERASE_POINTS)
 
 
 def plan_of(seed: int) -> Plan:
@@ -192,7 +192,8 @@ def matrix() -> Iterator[Plan]:
     for point in POINTS:
         for cast in (0, 6):
             quiet = plain(cast) if point not in FURTHER_POINTS else replace(plain(cast), rotates="projects")
-            yield replace(quiet, acts=acts, faults=(), crashes=(Crash(point, 1, 2.0),))
+            faults = (Fault(ERASE, "", 250.0, 20.0),) if point in ERASE_POINTS else ()
+            yield replace(quiet, acts=acts, faults=faults, crashes=(Crash(point, 1, 2.0),))
 
 
 __all__ = ["CHAOS_S", "IN", "KINDS", "OUT", "POINTS", "TOOLS", "Act", "Crash", "Fault", "Plan", "matrix", "plain", "plan_of"]

@@ -187,7 +187,7 @@ class Scenario:
                 calm = 0
                 continue
             answered = await self.persons.answer_parked()
-            if answered:
+            if answered or (world.erasing is not None and world.erasing.waits):  # until nothing is in the way any more
                 calm = 0
                 continue
             if calm == 0:

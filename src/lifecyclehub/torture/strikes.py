@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Final
 
 from lifecyclehub.torture.drift import drift
-from lifecyclehub.torture.elements import CHAOS_S, DRIFTS, Fault
+from lifecyclehub.torture.elements import CHAOS_S, DRIFTS, ERASE, Fault
+from lifecyclehub.torture.erasing import erase
 from lifecyclehub.torture.keeping import change_key
 from lifecyclehub.torture.world import World
 
@@ -89,6 +90,7 @@ STRIKES: Final[dict[str, Strike]] = {
     "a tool fails": _outage,
     "a tool hangs": _hangs,
     "the key is changed": change_key,
+    ERASE: erase,
     **dict.fromkeys(DRIFTS, drift),
 }
 

@@ -213,9 +213,10 @@ class Vendor:
             "ref": record.ref if self.character.once != "never" else None,
             "merged_into": record.merged_into,
         }
-        company = record.data.get("company")
-        if company is not None and (owner := self._company(company)) is not None:
-            said["related"] = [self.said(owner)]
+        company, contact = record.data.get("company"), self.records.get(("crm.contact", str(record.data.get("contact"))))
+        along = [one for one in (self._company(company) if company is not None else None, contact) if one is not None]
+        if along:
+            said["related"] = [self.said(one) for one in along]
         return said
 
     def _company(self, ident: str) -> Record | None:

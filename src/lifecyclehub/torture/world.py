@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lifecyclehub.torture.database import Database
 from lifecyclehub.torture.due import CHANGES_NOTHING_DUE, MOST_EFFECTS, standing
-from lifecyclehub.torture.elements import TOOLS, Fault, Plan
+from lifecyclehub.torture.elements import ERASE, TOOLS, Fault, Plan
+from lifecyclehub.torture.erasing import Erasing
 from lifecyclehub.torture.grants import KEPT_LATE_S, Rotating
 from lifecyclehub.torture.keeping import Restores
 from lifecyclehub.torture.loop import EPOCH, Process, VirtualClock, VirtualLoop
@@ -51,6 +52,7 @@ class World:
         self._due: tuple[int, datetime | None] = (-1, None)
         self.graves: list[Any] = []  # what dead processes leave: swept away only after the scenario
         self.restores = Restores(self)
+        self.erasing = Erasing(self) if any(one.kind == ERASE for one in plan.faults) else None
         self.drifted: list[Violation] = []
         self.machines = [Machine(self, number) for number in range(plan.hubs)]
         self._doors = Random(f"doors {plan.seed}")

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from lifecyclehub.torture.apart import MAY_DIE
-from lifecyclehub.torture.elements import APART, CHAOS_S, DRIFTS, REFRESH, RESTORE, TOOLS, Crash, Fault, Plan
+from lifecyclehub.torture.elements import APART, CHAOS_S, DRIFTS, ERASE, REFRESH, RESTORE, TOOLS, Crash, Fault, Plan
 
 # What goes wrong where two hubs share a store: one sleeps for longer than its lease or dies for longer than that; both are
 # told the same; one sleeps at a certain point.
@@ -17,11 +17,14 @@ HUBS: Final = ("hub stalls", "hub dies", "both doors", "stalls there")
 GRANTS: Final = (*REFRESH, "access ends")
 # What an admin does to the whole store; and tools that change their ways.
 KEEPING: Final = (RESTORE, "the key is changed")
-FURTHER: Final = (*HUBS, *GRANTS, *KEEPING, *DRIFTS, *APART)
+FURTHER: Final = (*HUBS, *GRANTS, *KEEPING, *DRIFTS, *APART, ERASE)
 FURTHER_POINTS: Final = tuple(
     f"{place} {when}"
     for place, moments in (("refresh", ("leaves", "acted", "answered")), ("_replacing", ("before", "inside", "after")))
     for when in moments
+)
+ERASE_POINTS: Final = tuple(
+    f"{operation} {when}" for operation in ("begin_erasure", "take_out") for when in ("before", "inside", "after")
 )
 
 _ASLEEP_AT: Final = (
@@ -44,7 +47,7 @@ def further(plan: Plan) -> Plan:
     apart = _apart(plan)
     if apart is not None:
         return apart
-    for world in (_two_hubs, _rotating_grant, _restored, _new_key, _drift):
+    for world in (_two_hubs, _rotating_grant, _restored, _new_key, _drift, _erased):
         plan = world(plan)
     return plan
 
@@ -139,6 +142,19 @@ def _drift(plan: Plan) -> Plan:
     return _with(
         plan, [Fault(kind, dice.choice(tools), dice.uniform(1, 300), dice.choice((20.0, 100.0, 250.0))) for kind in kinds]
     )
+
+
+def _erased(plan: Plan) -> Plan:
+    """A person is erased while work goes on for their company. A backup that is put back is left to the stories."""
+    dice = Random(f"erase {plan.seed}")
+    if dice.random() >= 0.1 or any(one.kind == RESTORE for one in plan.faults):
+        return plan
+    crashes = [
+        Crash(point, 1 if point.startswith("begin") else dice.choice((1, 1, 2, 3, 5, 8)), dice.choice((0.2, 2.0, 30.0)))
+        for point in dice.choices(ERASE_POINTS, k=dice.randint(0, 3))
+    ]
+    erase = Fault(ERASE, "", dice.uniform(20, CHAOS_S - 50), dice.choice((5.0, 40.0, 200.0)))
+    return replace(_with(plan, [erase]), crashes=(*plan.crashes, *crashes))
 
 
 def _apart(plan: Plan) -> Plan | None:

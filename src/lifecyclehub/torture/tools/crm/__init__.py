@@ -1,13 +1,15 @@
-"""The CRM: deals with their company."""
+"""The CRM: deals with their company, and some with a contact."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from lifecyclehub.connector.roles import AddNote, SetFields
 from lifecyclehub.torture.tools import Character, Tool, about, change, kind, make, tool
 
 
 class Crm(Tool):
-    """Deals, companies, notes."""
+    """Deals, companies, contacts, notes."""
 
 
 def crm(character: Character) -> Tool:
@@ -15,6 +17,7 @@ def crm(character: Character) -> Tool:
     kinds = (
         kind(character, "crm.deal", "deal", opens=True),
         kind(character, "crm.company", "client"),
+        replace(kind(character, "crm.contact", "contact"), poll_s=None),
         kind(character, "crm.note"),
     )
     actions = (
