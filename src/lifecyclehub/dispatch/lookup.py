@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from lifecyclehub.connector import Action, Marker, NativeKey, Natural, Never, UniqueId
-from lifecyclehub.dispatch.perform import Performer
+from lifecyclehub.dispatch.perform import Performer, key_lasts_s
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
 from lifecyclehub.dispatch.stopwatch import Stopwatch
 from lifecyclehub.dispatch.tools import Tools
@@ -180,14 +180,14 @@ class Lookup:
             await self._find(row, action, target, began)
 
     async def _key_serves(self, row: Row, once: NativeKey, target: Target) -> bool:
-        """Tell whether a repeat still arrives within the key's window, and no stored error would only come back.
+        """Tell whether a repeat is surely done within the key's window, and no stored error would only come back.
 
         After a restore it may have been rendered anew since, under another key: what can be looked for is looked for.
         """
         if once.marker_after and self._was_forgotten(row):
             return False
         age = self._stopwatch.since_first(row["id"], row["epoch"], row["unsure_since"] or row["claimed_at"])
-        if not 0 <= age < once.window_s - target.timeout_s - _AGAIN_S:
+        if not 0 <= age < key_lasts_s(once, target.timeout_s, target) - _AGAIN_S:
             return False
         return not (once.caches_errors and await self._tools.store.read(answered, row["id"], row["revision"]))
 

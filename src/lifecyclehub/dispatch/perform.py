@@ -115,7 +115,7 @@ class Performer:
         sending_s = min(request.timeout_s or target.timeout_s, target.timeout_s)
         # Taken before the claim is queued: however long the queue, what is sent is sent within the deadline on record.
         deadline = Deadline(self._tools.clock, sending_s)
-        key_s = action.once.window_s - sending_s - _MARGIN_S if isinstance(action.once, NativeKey) else None
+        key_s = key_lasts_s(action.once, sending_s, target) if isinstance(action.once, NativeKey) else None
         claim = Claim(prepared=prepared, request=request, holder=self._tools.holder, sending_s=sending_s, key_s=key_s)
         claimed = await self._tools.store.run(self._claims, claim)
         if claimed.verdict == "again":
@@ -290,3 +290,11 @@ class Flow:
         """Wait until everything begun is over."""
         while self._running:
             await asyncio.gather(*list(self._running), return_exceptions=True)
+
+
+def key_lasts_s(once: NativeKey, sending_s: float, target: Target) -> float:
+    """Give for how long after a first sending a repeat may begin.
+
+    It may be done as late as the tool's own time-out after our deadline, and the key must fold it even then.
+    """
+    return once.window_s - sending_s - server_timeout_s(target) - _MARGIN_S

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lifecyclehub.connector import NativeKey, Natural, Never, UniqueId
+from lifecyclehub.dispatch.perform import key_lasts_s
 from lifecyclehub.dispatch.tools import Restored
 from lifecyclehub.errors import ConfigurationError, Forbidden, NeedsReauthorization, PluginRaised, RecordGone, TryAgain
 from lifecyclehub.messages import Absent, CannotTell, Done, Found, Retry
@@ -51,6 +52,7 @@ async def test_again_and_again_is_never_in_haste(story: Story) -> None:
     [
         (KEY, "no answer", "the line broke", 3600),  # the key's window is over
         (KEY, "no answer", "the line broke", 3600 - TOTAL_S),  # or would be, before the repeat has arrived
+        (KEY, "no answer", "the line broke", 3600 - TOTAL_S - SERVER_S),  # or before the tool has come to do it
         (CACHING, "unknown outcome", "status 500: internal", 10),  # a stored error would only come back
         (UniqueId("email"), "exists already", "taken", 10),  # it is there: but is it ours?
         (KEY, "exists already", "taken", 10),
@@ -70,6 +72,11 @@ async def test_where_the_key_does_not_serve_it_is_looked_up(
 
     assert desk.act.looks == 1
     assert (row["state"], row["record_id"]) == ("done", "555")
+
+
+def test_a_repeat_begins_only_while_its_key_serves_until_the_tool_has_done_it_at_the_latest(story: Story) -> None:
+    target = Desk(story, KEY).target
+    assert 3600 - TOTAL_S - SERVER_S - 5 < key_lasts_s(KEY, TOTAL_S, target) < 3600 - TOTAL_S - SERVER_S
 
 
 async def test_what_a_restore_made_us_forget_is_looked_up_though_its_key_would_serve(story: Story) -> None:
