@@ -1,8 +1,9 @@
 """What CI runs of the torture test: `python -m tests.torture.ci`. Two processes share the seeds; some run on PostgreSQL.
 
-Every crash point and every seed that ever failed and was mended must hold. For a minute, and then on PostgreSQL, fresh
-seeds are tried, others for each commit: what they find is printed with its seed and stops nobody whose change has nothing
-to do with it, unless `--strict` is given. Once mended it joins the seeds that must hold.
+Every crash point and every seed that ever failed and was mended must hold, and every break of the code must be caught: by
+the seed that is written beside it or, where a change of the simulation moved that, by one of a few others. For a minute,
+and then on PostgreSQL, fresh seeds are tried, others for each commit: what they find is printed with its seed and stops
+nobody whose change has nothing to do with it, unless `--strict` is given. Once mended it joins the seeds that must hold.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ PROCESSES = 2
 SECONDS = 60
 LEAST = 100  # scenarios of each process in that time, on a core of its own; a busy machine owes its share
 ON_POSTGRES = 8
+HUNTED = 60  # seeds for a break that the one beside it does not catch any more
 
 
 def torture(*arguments: str) -> int:
@@ -43,6 +45,7 @@ def main() -> int:
         fresh = max(both.map(lambda share: torture(*share, *timed, "--no-shrink"), shares))
         codes = list(both.map(lambda number: torture("--matrix", f"--from={number}", f"--step={PROCESSES}"), range(PROCESSES)))
         codes.append(torture("--regressions"))
+        codes.append(torture("--mutants", f"--seeds={HUNTED}", f"--processes={PROCESSES}"))
         fresh = max(fresh, torture(f"--postgres={schema}", f"--from={first}", f"--seeds={ON_POSTGRES}", "--no-shrink"))
     if fresh and not asked.strict:
         print("Fresh seeds found something, see above. It is not part of this change's verdict.", flush=True)

@@ -14,7 +14,7 @@ import pytest
 from lifecyclehub.torture.apart import kept_waiting
 from lifecyclehub.torture.batch import FULL, Batch
 from lifecyclehub.torture.database import Database
-from lifecyclehub.torture.elements import ERASE, RESTORE, Act, Fault
+from lifecyclehub.torture.elements import ERASE, RESTORE, Act, Crash, Fault
 from lifecyclehub.torture.grants import Rotation
 from lifecyclehub.torture.loop import Process
 from lifecyclehub.torture.mutants import MUTANTS, broken, hunt
@@ -82,8 +82,45 @@ def test_what_is_planted_is_noticed(database: Database, meddle: Any, invariant: 
     assert invariant in {one.invariant for one in run(quiet(), database, meddle=meddle).violations}
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("effect SET state = 'ready' WHERE state = 'done'", "went from done to ready"),
+        ("effect SET epoch = epoch + 1", "was not claimed, and went from epoch"),
+        ("effect SET record_id = 'another' WHERE record_id IS NOT NULL", "changed its record from"),
+        ("effect SET body = '{}', epoch = epoch + 1 WHERE body IS NOT NULL", "was rendered twice for one revision"),
+        ("attempt SET outcome = 'Absent'", "an attempt was Done and became Absent"),
+        ("client SET version = 0", "a client went back to version 0"),
+        ("engagement SET version = 0", "an engagement went back to version 0"),
+    ],
+)
+def test_the_database_notes_what_must_never_be_written(database: Database, written: str, said: str) -> None:
+    def write(scenario: Scenario) -> None:
+        with scenario.world.database.engine.begin() as conn:
+            conn.exec_driver_sql(f"UPDATE {written}")
+
+    noted = [one.what for one in run(quiet(), database, meddle=write).violations if one.invariant == "I8"]
+    assert any(said in one for one in noted), noted
+
+
+def test_a_person_who_is_asked_for_nothing_is_noticed(database: Database) -> None:
+    plan = quiet(faults=(Fault("401", "crm write", 1),))
+    assert run(plan, database).violations == ()
+    with broken("takes a refusal of access for a refusal"):
+        assert any("asked for nothing" in one.what for one in run(plan, database).violations)
+
+
+def test_who_takes_over_from_a_process_that_was_asked_to_wait_waits_too(database: Database) -> None:
+    asked = quiet(faults=(Fault("429 in seconds", "projects write", 1, 30.0),))
+    plan = replace(asked, crashes=(Crash("WriteReceipts after", 2, 0.2),))
+    assert run(plan, database).violations == ()
+    with broken("does not wait as asked"):
+        assert any("asked another process to wait" in one.what for one in run(plan, database).violations)
+
+
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_break_still_fits_the_code(name: str) -> None:
+def test_a_break_still_fits_the_code_and_names_a_seed_that_catches_it(name: str) -> None:
+    assert MUTANTS[name].hint is not None
     with broken(name):
         pass
 

@@ -25,7 +25,7 @@ def main() -> int:
     """Run what the arguments say; the exit code tells whether everything held."""
     asked = _arguments().parse_args()
     logging.disable(logging.CRITICAL)
-    if asked.mutants:
+    if asked.mutants or asked.only_mutant:
         return _mutants(asked)
     with temporary_database(asked.postgres) as database:
         return _run(asked, database)
@@ -92,8 +92,10 @@ def _mutants(asked: argparse.Namespace) -> int:
     names = [asked.only_mutant] if asked.only_mutant else list(islice(MUTANTS, asked.first, None, asked.step))
     killed = {}
     for name, caught in hunt_all(names, asked.seeds, asked.processes):
-        said = "SURVIVED" if caught is None else f"caught by seed {caught.seed}"
-        print(f"{said:>22}  {MUTANTS[name].promise:<3} {name}" + (f" ({caught.violation})" if caught else ""), flush=True)
+        said, mutant = "SURVIVED" if caught is None else f"caught by seed {caught.seed}", MUTANTS[name]
+        print(f"{said:>22}  {mutant.promise:<3} {name}" + (f" ({caught.violation})" if caught else ""), flush=True)
+        if mutant.hint is not None and (caught is None or caught.seed != mutant.hint):
+            print(f"{'':>22}  its hint, seed {mutant.hint}, catches it no more", flush=True)
         killed[name] = caught is not None
     if asked.json:
         print(json.dumps(Batch().as_json(killed)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +11,11 @@ from sqlalchemy import Connection, select
 
 from lifecyclehub.store import tables
 from lifecyclehub.torture.database import TOKEN
+from lifecyclehub.torture.elements import RESTORE
 from lifecyclehub.torture.grants import grants_held
 from lifecyclehub.torture.persons import DEAL
 from lifecyclehub.torture.violation import Violation
+from lifecyclehub.torture.watch import noted
 
 if TYPE_CHECKING:
     from lifecyclehub.torture.persons import Persons
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 
 
 UNDESERVED: Final = ("error", "mapping", "plugin", "unsupported", "gave up")
+# What only a person can tell -> the faults, one of which must have been there; none: always.
+ASKED: Final[Mapping[str, tuple[str, ...]]] = {
+    "in doubt": (),
+    "not finished": (),
+    "late answer": (),
+    "refused": ("redirect", RESTORE),
+    "several found": (RESTORE, "a copy"),
+    "linked elsewhere": (RESTORE, "a copy"),
+}
 
 
 class Checker:
@@ -150,7 +161,7 @@ class Checker:
             yield Violation("P10", "what go-live kept from acting is listed nowhere")
 
     def _polite(self) -> Iterator[Violation]:
-        for said in self._world.network.impolite:
+        for said in self._world.network.manners.impolite:
             yield Violation("I10", said)
         for vendor in self._vendors.values():
             if vendor.keys_misused and self._world.restores.at is None:  # which forgets the body that was sent
@@ -182,9 +193,8 @@ class Checker:
 
     def _hub(self, conn: Connection) -> Iterator[Violation]:
         effects = {row["id"]: dict(row) for row in conn.execute(select(tables.effect)).mappings()}
-        if self._world.database.dialect == "sqlite":
-            for noted in conn.exec_driver_sql("SELECT what FROM torture_violation"):
-                yield Violation("I8", noted.what)
+        for said in noted(conn):
+            yield Violation("I8", said)
         for row in effects.values():
             if row["state"] in ("planned", "ready", "in flight", "in doubt"):
                 yield Violation("I9", f"effect {row['name']} is {row['state']}: {row['reason']} {row['detail']}")
@@ -199,6 +209,10 @@ class Checker:
 
     def _undeserved(self, conn: Connection) -> Iterator[Violation]:
         """Nothing in these worlds deserves to be parked as an error, or to be dropped."""
+        met = {name for name, count in self._world.fired.items() if count} | ({"a copy"} if self._persons.copied else set())
+        for name, reason, detail in sorted(self._persons.asked):
+            if reason not in ASKED or (ASKED[reason] and met.isdisjoint(ASKED[reason])):
+                yield Violation("I9", f"a person was asked for nothing about effect {name}: {reason} {detail}")
         notice = tables.notice
         for row in conn.execute(select(notice).where(notice.c.reason.in_((*UNDESERVED, "not mapped", "unknown kind")))):
             if row.kind in ("crm.deal", "crm.company", "projects.project", "desk.ticket", "books.invoice", "books.customer"):
@@ -209,6 +223,16 @@ class Checker:
         for parked in conn.execute(select(tables.delivery).where(tables.delivery.c.state == "parked")):
             yield Violation("I9", f"a delivery is parked: {parked.reason}")
         yield from self._bin(conn)
+        if self._world.restores.at is None:  # which forgets what was drafted
+            yield from self._billed(conn)
+
+    @staticmethod
+    def _billed(conn: Connection) -> Iterator[Violation]:
+        """An invoice that the hub knows is one of the tool's, else what was never billed counts as billed."""
+        invoice, link = tables.invoice, tables.link
+        linked = select(link.c.thing).where(link.c.thing_kind == "invoice")
+        for row in conn.execute(select(invoice).where(invoice.c.status != "void", invoice.c.id.not_in(linked))):
+            yield Violation("I13", f"the hub knows of an invoice that is in no tool: {row.status} {row.total_minor}")
 
     def _bin(self, conn: Connection) -> Iterator[Violation]:
         """What was deleted, and what lives, is known; and nobody is said to have changed what nobody touched."""

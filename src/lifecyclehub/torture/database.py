@@ -22,6 +22,7 @@ from lifecyclehub.store.upsert import insert_all, insert_new, put_all
 from lifecyclehub.torture.elements import TOOLS
 from lifecyclehub.torture.loop import EPOCH
 from lifecyclehub.torture.tools import LAG_S, ROTATING, SERVER_TIMEOUT_S
+from lifecyclehub.torture.watch import note, noted, watch
 from lifecyclehub.vault import Vault
 from lifecyclehub.vault.credentials import sealed_tokens
 from lifecyclehub.vendor.grants import Tokens
@@ -36,23 +37,7 @@ WON, CLOSED, TICKET, STANDING = (
     "ticket-joins-project",
     "client-standing-to-crm",
 )
-# Which moves of an effect the design knows, from each state.
-MOVES: Final = {
-    "planned": ("held", "ready", "cancelled", "parked", "done"),
-    "held": ("planned", "ready", "cancelled", "parked", "done"),
-    "ready": ("in flight", "held", "cancelled", "parked", "in doubt", "done"),
-    "in flight": ("done", "ready", "in doubt", "held", "parked"),
-    "in doubt": ("done", "ready", "parked", "in flight"),
-    "parked": ("planned", "done", "cancelled", "in doubt"),
-    "cancelled": ("planned", "cancelled"),
-}
 _MEMORY: Final = "sqlite+pysqlite:///:memory:"
-
-
-_MOVES: Final = (
-    "CREATE TRIGGER torture_moves AFTER UPDATE OF state ON effect WHEN OLD.state <> NEW.state AND NOT (allowed) BEGIN"
-    " INSERT INTO torture_violation VALUES (NEW.name || ' went from ' || OLD.state || ' to ' || NEW.state); END"
-)
 
 
 def _stays(close: bool = True) -> None:  # noqa: FBT001, FBT002 (as SQLAlchemy declares it)
@@ -115,7 +100,8 @@ class Database:
         if self.dialect == "sqlite":
             kept = _Kept(self.engine)
             self.engine.connect = lambda: kept  # type: ignore[method-assign]
-            self._watch()
+            with self.engine.begin() as conn:
+                watch(conn)
         self._rows = self._first_rows()
         self._write(self._rows)
         self._template = self._copied() if self.dialect == "sqlite" else None
@@ -161,22 +147,6 @@ class Database:
         with self.engine.begin() as conn:
             for name, some in rows.items():
                 insert_all(conn, tables.metadata.tables[name], some)
-
-    def _watch(self) -> None:
-        """Let the database itself note every move of an effect that the design does not know."""
-        allowed = " OR ".join(f"(OLD.state = '{one}' AND NEW.state IN {moves})" for one, moves in MOVES.items())
-        with self.engine.begin() as conn:
-            conn.exec_driver_sql("CREATE TABLE torture_violation (what TEXT)")
-            conn.exec_driver_sql(_MOVES.replace("allowed", allowed))
-            conn.exec_driver_sql(
-                "CREATE TRIGGER torture_epoch AFTER UPDATE OF epoch ON effect WHEN NEW.epoch < OLD.epoch BEGIN"
-                " INSERT INTO torture_violation VALUES (NEW.name || ' lost its epoch'); END"
-            )
-            conn.exec_driver_sql(
-                "CREATE TRIGGER torture_record AFTER UPDATE OF record_id ON effect WHEN OLD.record_id IS NOT NULL AND"
-                " NEW.record_id IS NOT OLD.record_id BEGIN INSERT INTO torture_violation"
-                " VALUES (NEW.name || ' changed its record from ' || OLD.record_id); END"
-            )
 
     def _first_rows(self) -> dict[str, list[dict[str, Any]]]:
         """Make what `init` and `connections add` leave, for four tools; which handoffs are on is the scenario's."""
@@ -247,6 +217,13 @@ class Database:
         plain = loads(vault.unseal("secret", row, "tokens", sealed).get_secret_value())
         return str(plain["secrets"]["refresh_token"])
 
+    def kept_refusals(self, marker: str) -> int:
+        """Count how often it is written down that a tool had too many requests when it was sent what has this marker."""
+        effect, attempt = tables.effect, tables.attempt
+        refused = (effect.c.marker == marker) & attempt.c.detail.contains("(status 429)")
+        with self.engine.connect().execution_options(write=False) as conn, conn.begin():
+            return len(conn.execute(select(attempt.c.id).join(effect, effect.c.id == attempt.c.effect).where(refused)).all())
+
     def connect_too(self, tool: str) -> None:
         """Add a second connection, to another account, on the same grant. It polls."""
         first = next(row for row in self._rows["connection"] if row["name"] == tool)
@@ -280,7 +257,11 @@ class Database:
     def put_back(self, backup: Any) -> None:
         """Put a copy in the place of what is there."""
         if self.dialect == "sqlite":
+            with self.engine.begin() as conn:
+                before = noted(conn)
             backup.backup(self._raw())
+            with self.engine.begin() as conn:
+                note(conn, before)
         else:
             self._empty()
             self._write(backup)

@@ -18,16 +18,16 @@ from lifecyclehub.signatures import sign
 from lifecyclehub.torture.database import PUBLIC, SECRET
 from lifecyclehub.torture.elements import REFRESH, Fault
 from lifecyclehub.torture.loop import PROCESS
+from lifecyclehub.torture.manners import Manners, sort_of
 from lifecyclehub.torture.plan import IN, OUT, TOOLS
 from lifecyclehub.torture.said import Said
-from lifecyclehub.torture.tools import SERVER_TIMEOUT_S, TOKEN_PATH
+from lifecyclehub.torture.tools import SERVER_TIMEOUT_S
 from lifecyclehub.torture.vendor import Record, Vendor
 from lifecyclehub.vendor.transport import WIRE
 
 if TYPE_CHECKING:
     from lifecyclehub.torture.world import World
 
-_RIGHT_AFTER_S: Final = 0.3
 _KINDS: Final = (*OUT, *REFRESH)
 _NOT_DONE: Final[dict[str, Said]] = {
     "5xx, not done": Said(503, {"error": "down for a moment"}),
@@ -48,14 +48,12 @@ class Network(httpx.AsyncBaseTransport):
     def __init__(self, world: World) -> None:
         self._world = world
         self._counts: dict[str, int] = {}
-        self.impolite: list[str] = []
-        self._quiet: dict[tuple[str, str], float] = {}  # until when a tool asked a process for quiet
-        self._tried: dict[tuple[str, timedelta], float] = {}  # a clock that jumps may make anything due
+        self.manners = Manners(world)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world = self._world
         name = request.url.host.split(".")[1]
-        where = f"{name} {_sort(request)}"
+        where = f"{name} {sort_of(request)}"
         process = PROCESS.get()
         count = self._counts[where] = self._counts.get(where, 0) + 1
         fault = world.take(
@@ -72,7 +70,7 @@ class Network(httpx.AsyncBaseTransport):
         if fault is not None and fault.kind == "refused":
             await asyncio.sleep(world.moment())
             raise httpx.ConnectError("refused")
-        self._mind(process.name if process else "", name, request)
+        self.manners.mind(process.name if process else "", name, request)
         wire = WIRE.get()
         if wire is not None:
             wire.leave()
@@ -88,25 +86,6 @@ class Network(httpx.AsyncBaseTransport):
             await world.loop.create_future()
         return response
 
-    def _mind(self, process: str, name: str, request: httpx.Request) -> None:
-        """Note a request that comes before the tool wants one, or right after the same one."""
-        now, until = self._world.loop.time(), self._quiet.get((process, _account(name, request)), 0.0)
-        if now < until - 0.01:
-            self.impolite.append(f"{name} was called at {now:.2f}, and had asked for quiet until {until:.2f}")
-        if _sort(request) == "write" and request.method == "POST":
-            ref = self._ref(request)
-            if now - self._tried.get(ref, -10.0) < _RIGHT_AFTER_S:
-                self.impolite.append(f"{name} was sent {ref[0]} twice within {_RIGHT_AFTER_S} s at {now:.2f}")
-            self._tried[ref] = now
-
-    def _ref(self, request: httpx.Request) -> tuple[str, timedelta]:
-        return str(loads(request.content).get("ref")), self._world.clock.ahead
-
-    def _mind_answer(self, request: httpx.Request, said: Said) -> None:
-        """Let the same request follow at once where the tool only wanted another access token."""
-        if said.status == 401 and _sort(request) == "write" and request.method == "POST":
-            self._tried.pop(self._ref(request), None)
-
     @staticmethod
     def _fits(fault: Fault, request: httpx.Request) -> bool:
         if fault.kind == "half a look-up":
@@ -120,7 +99,7 @@ class Network(httpx.AsyncBaseTransport):
         world = self._world
         process = PROCESS.get()
         kind = fault.kind if fault is not None else ""
-        if _sort(request) == "write":  # what was sent before a restore may arrive after it
+        if sort_of(request) == "write":  # what was sent before a restore may arrive after it
             world.restores.written(vendor.name)
         there, back, sent_at = world.moment(), world.moment(), world.vendor_now()
         if fault is not None and kind == "slow":
@@ -132,7 +111,7 @@ class Network(httpx.AsyncBaseTransport):
         def arrive() -> None:
             vendor.caller, vendor.asked_at = process, sent_at
             said = self._answer(vendor, request, fault, done_at_all=done_at_all)
-            if world.point(process, f"{_place(f'{vendor.name} {_sort(request)}')} acted"):
+            if world.point(process, f"{_place(f'{vendor.name} {sort_of(request)}')} acted"):
                 return
             if kind in ("no answer, not done", "no answer, done", "late"):
                 return
@@ -140,12 +119,8 @@ class Network(httpx.AsyncBaseTransport):
 
         def come_back(said: Said) -> None:
             """Bring the answer; only from then on the hub knows that the tool wants quiet, or renewed access first."""
-            self._mind_answer(request, said)
-            after = said.headers.get("retry-after")
-            if process is not None and after is not None:
-                wanted = fault.seconds if fault is not None and not after.isdigit() else float(after)
-                whole = int(wanted) if after.isdigit() else int(wanted) - 1  # a date has whole seconds
-                self._quiet[process.name, _account(vendor.name, request)] = world.loop.time() + whole
+            wished = fault.seconds if fault is not None else 0.0
+            self.manners.mind_answer(process.name if process else "", vendor.name, request, said, wished)
             given = _give(answer, said, reset=kind in ("reset before", "reset, done"))
             if given and vendor.rotating is not None:
                 vendor.rotating.answered(said, world.loop.time())
@@ -183,17 +158,6 @@ class Network(httpx.AsyncBaseTransport):
             until = self._world.clock.now() + timedelta(seconds=seconds)
             return replace(_NOT_DONE["429"], headers={"retry-after": format_datetime(until, usegmt=True)})
         return _NOT_DONE.get(kind, Said(500, {"error": kind}))
-
-
-def _sort(request: httpx.Request) -> str:
-    if request.method == "GET":
-        return "read"
-    return "refresh" if request.url.path == TOKEN_PATH else "write"
-
-
-def _account(tool: str, request: httpx.Request) -> str:
-    """Name whom a tool asks for quiet: each account by itself. Only sweeps go to another one than the first."""
-    return f"{tool}/{request.url.params.get('account', '1')}"
 
 
 def _place(where: str) -> str:

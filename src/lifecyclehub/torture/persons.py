@@ -42,6 +42,7 @@ class Persons:
         self.copied: set[int] = set()
         self.touched_standing: set[int] = set()
         self.merged: set[int] = set()
+        self.asked: set[tuple[str, str, str]] = set()  # effects that waited for a person: name, reason, detail
 
     def _history(self) -> Record:
         """A deal that was won long before the handoffs were switched on; somebody edits it now and then."""
@@ -269,6 +270,7 @@ class Persons:
         answered = 0
         for row in parked:
             self._world.fired[f"parked: {row['reason']}"] += 1
+            self.asked.add((row["name"], row["reason"], row["detail"]))
             answered += await self._run(words, self._word(row)) is not None
         if parked:
             self._configured()

@@ -25,7 +25,7 @@ from lifecyclehub.torture.strikes import STRIKES, set_right, strike
 from lifecyclehub.torture.violation import Violation
 from lifecyclehub.torture.world import World
 
-PATIENCE_S: Final = 30 * 3600.0  # after healing everything must have come to an end by then
+PATIENCE_S: Final = 12 * 3600.0  # after healing everything must have come to an end by then: tries are an hour apart at most
 _SWEPT_S: Final = 1000.0  # by then every kind was swept again
 _LOOK_S: Final = 60.0
 

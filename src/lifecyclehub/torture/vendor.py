@@ -78,7 +78,7 @@ class Vendor:
         self._jobs: dict[str, dict[str, Any]] = {}
         self._next = 0
         self.does_nothing = False  # the next create is answered 200 and not done
-        self.stale_find = 0  # so many look-ups more see nothing of the last minute
+        self.stale_find = 0  # so many look-ups more break off after their first page
 
     # --- truth ----------------------------------------------------------------------------------------------------------
 
@@ -230,16 +230,20 @@ class Vendor:
         return f"https://{self.name}.example/{record.id}"
 
     def _find(self, kind: str, asked: Mapping[str, str]) -> Said:
-        now = self.now()
-        stale = self.stale_find > 0
-        self.stale_find -= stale
-        wanted = [one for one in self.records.values() if one.kind == kind and one.visible_at <= now and self._is(one, asked)]
-        page = int(asked["page"])
-        if stale and page > 1:
+        """Answer with what fits on a page of all there is; the next page is the next one on which something fits."""
+        now, page = self.now(), int(asked["page"])
+        shown = [one for one in self.records.values() if one.kind == kind and one.visible_at <= now]
+        if self.character.order == "time":  # such tools list the newest first
+            shown.reverse()
+        if page > 1 and self.stale_find:
+            self.stale_find -= 1
             raise Refuse(500, "the index is being rebuilt")
-        rest = wanted[PAGE * page :]
-        some = wanted[PAGE * (page - 1) : PAGE * page]
-        return Said(200, {"records": [self.said(one) for one in some], "next": page + 1 if rest else None})
+        fitting: dict[int, list[Record]] = {}
+        for number, one in enumerate(shown):
+            if self._is(one, asked):
+                fitting.setdefault(number // PAGE + 1, []).append(one)
+        later = [number for number in fitting if number > page]
+        return Said(200, {"records": [self.said(one) for one in fitting.get(page, ())], "next": min(later, default=None)})
 
     @staticmethod
     def _is(record: Record, asked: Mapping[str, str]) -> bool:

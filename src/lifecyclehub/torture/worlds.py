@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from lifecyclehub.torture.apart import MAY_DIE
-from lifecyclehub.torture.elements import APART, CHAOS_S, DRIFTS, ERASE, REFRESH, RESTORE, TOOLS, Crash, Fault, Plan
+from lifecyclehub.torture.elements import APART, CHAOS_S, DRIFTS, ERASE, REFRESH, RESTORE, TOOLS, Act, Crash, Fault, Plan
 
 # What goes wrong where two hubs share a store: one sleeps for longer than its lease or dies for longer than that; both are
 # told the same; one sleeps at a certain point.
@@ -47,7 +47,7 @@ def further(plan: Plan) -> Plan:
     apart = _apart(plan)
     if apart is not None:
         return apart
-    for world in (_two_hubs, _rotating_grant, _restored, _new_key, _drift, _erased):
+    for world in _ADDED:
         plan = world(plan)
     return plan
 
@@ -157,6 +157,49 @@ def _erased(plan: Plan) -> Plan:
     return replace(_with(plan, [erase]), crashes=(*plan.crashes, *crashes))
 
 
+def _told_to_wait(plan: Plan) -> Plan:
+    """A tool asks for quiet, and who heard it dies: whoever comes after it waits all the same."""
+    dice = Random(f"quiet {plan.seed}")
+    if dice.random() >= 0.04:
+        return plan
+    asked = Fault("429 in seconds", f"{dice.choice(TOOLS)} write", dice.randint(1, 2), 30.0)
+    death = Crash("WriteReceipts after", dice.randint(1, 4), dice.choice((0.2, 2.0)))
+    return replace(_with(plan, [asked]), crashes=(*plan.crashes, death))
+
+
+def _copied(plan: Plan) -> Plan:
+    """Nobody answers that a project was made, and before that can be looked up a person copies it: a person says which it is."""
+    dice = Random(f"copies {plan.seed}")
+    won = next((one for one in plan.acts if one.what == "win"), None)
+    if dice.random() >= 0.04 or won is None:
+        return plan
+    made = Fault(dice.choice(("no answer, done", "reset, done", "5xx, done")), "projects write", 1)
+    unasked = Fault("outage", "projects", won.at + dice.uniform(1.5, 4.0), 100.0)
+    copy = Act(won.at + dice.uniform(6.0, 30.0), "copy project", won.deal)
+    acts = tuple(sorted((*plan.acts, copy), key=lambda act: act.at))
+    return replace(_with(plan, [made, unasked]), acts=acts)
+
+
+def _long_in_doubt(plan: Plan) -> Plan:
+    """Nobody answers, and the tool cannot be asked until it has forgotten the key of then."""
+    dice = Random(f"doubt {plan.seed}")
+    forgetful = [tool for tool, one in zip(TOOLS, plan.characters, strict=True) if one.once == "key for a while"]
+    won = next((one for one in plan.acts if one.what == "win"), None)
+    if not forgetful or dice.random() >= 0.1 or won is None:
+        return plan
+    tool = dice.choice(forgetful)
+    lost = [Fault(dice.choice(("no answer, done", "reset, done", "5xx, done")), f"{tool} write", turn) for turn in (1, 2, 3)]
+    return _with(plan, [*lost, Fault("outage", tool, won.at + dice.uniform(1.5, 9.0), dice.uniform(260.0, 330.0))])
+
+
+def _seen_first(plan: Plan) -> Plan:
+    """A tool's records carry no marker, and it shows what the hub drafted before it answers."""
+    dice = Random(f"seen first {plan.seed}")
+    if plan.characters[TOOLS.index("books")].once != "never" or dice.random() >= 0.2:
+        return plan
+    return _with(plan, [Fault("slow", "books write", 2, 8.0) for _ in range(3)])
+
+
 def _apart(plan: Plan) -> Plan | None:
     """One tool is dead from the beginning to the end of the chaos, and else nothing goes wrong: it stands in no other's way."""
     dice = Random(f"apart {plan.seed}")
@@ -166,3 +209,17 @@ def _apart(plan: Plan) -> Plan | None:
     acts = tuple(act for act in plan.acts if act.what in ("inquire", "win", "ticket", "close"))
     fault = Fault(dice.choice(APART), dead, 0.2, CHAOS_S)
     return replace(plan, acts=acts, faults=(fault,), crashes=(), dead=dead)
+
+
+_ADDED: Final = (
+    _two_hubs,
+    _rotating_grant,
+    _restored,
+    _new_key,
+    _drift,
+    _erased,
+    _told_to_wait,
+    _copied,
+    _long_in_doubt,
+    _seen_first,
+)
