@@ -199,6 +199,9 @@ def mentions_of(conn: Connection, person: Person) -> set[RecordKey]:
     """Give the records of others that tell of a person."""
     erased = person.for_a_look()
     found = {_record(row) for table in (tables.snapshot, tables.mirror) for row in _told(conn, table, erased)}
+    # What we made with their values is a mention before it was ever looked at, as a customer with their address is.
+    made = [row for row in _told(conn, tables.effect, erased) if row["creates"] and row["record_id"]]
+    found |= {(row["connection"], row["creates"], row["record_id"]) for row in made}
     return found - set(person.records)
 
 

@@ -173,8 +173,9 @@ class Persons:
     def _open(self, act: Act, project: str | None) -> None:
         desk, number = self._world.vendors["desk"], len(self.tickets) + 1
         erasing = self._world.erasing if act.deal // 2 == 0 else None
-        email = f"ada@brightwater-{act.deal // 2}.example" if erasing is None else erasing.email
-        data = {"number": f"T{number:03}", "subject": "It is broken", "status": "open", "email": email, "project": project}
+        email = f"ada@brightwater-{act.deal // 2}.example"
+        subject = "It is broken" if erasing is None else f"It is broken, {erasing.email} says"
+        data = {"number": f"T{number:03}", "subject": subject, "status": "open", "email": email, "project": project}
         self.tickets.append((act.deal, desk.make("desk.ticket", data), project is not None))
 
     def _delete_ticket(self, act: Act) -> None:
