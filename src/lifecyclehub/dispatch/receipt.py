@@ -167,7 +167,8 @@ class WriteReceipts:
         if named or settles:
             self._done(one, row, outcome, made, now)
             return True
-        if row["creates"] is None or row["record_id"] == outcome.record_id:  # a change that is made twice is no second record
+        makes = row["creates"] is not None or one.what == "came to light"  # also what was never prepared
+        if not makes or row["record_id"] == outcome.record_id:  # a change that is made twice is no second record
             return False
         made.double(row, outcome)
         if row["record_id"] is not None or outcome.record_id is None:

@@ -123,13 +123,16 @@ def test_what_was_seen_is_not_absent_whatever_the_look_up_says(story: Story, see
     assert (str(OTHER.url) in (row["detail"] or "")) is (state == "parked")
 
 
-def test_of_an_effect_that_is_over_it_is_a_double(story: Story) -> None:
-    prepared = in_flight(story, state="cancelled")
+@pytest.mark.parametrize("creates", ["asana.project", None])
+def test_of_an_effect_that_is_over_it_is_a_double(story: Story, creates: str | None) -> None:
+    """Once; of one that was never prepared, too, whose record would else be looked at again for ever."""
+    prepared = in_flight(story, state="cancelled", creates=creates)
 
     after = shows(story, prepared)
 
     assert [row["facts"]["found"] for row in story.rows(t.finding, kind="double")] == ["555"]
     assert not after.still
+    assert effect(story, prepared)["record_id"] == "555"
 
 
 @pytest.mark.parametrize(("unsure", "state"), [(True, "ready"), (False, "in doubt")])
