@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,7 @@ from lifecyclehub.admin.erasing import Erasures
 from lifecyclehub.admin.hosts import host_fingerprint
 from lifecyclehub.admin.presence import ASLEEP, AWAKE, BEAT_S, LOOKING, Presence, installation_of, may_do, serves_one
 from lifecyclehub.admin.renewal import Prober
-from lifecyclehub.admin.restored import LOOK_S, drop_ended, has_looked_back, looked_back, restored_of
+from lifecyclehub.admin.restored import LOOK_S, LookedBack, drop_ended, has_looked_back, looked_back, restored_of
 from lifecyclehub.dispatch.dispatcher import Dispatcher
 from lifecyclehub.dispatch.tools import Tools
 from lifecyclehub.errors import ConfigurationError
@@ -270,8 +270,9 @@ class Hub:
 
     async def look_back(self) -> None:
         """After a restore: write to the tools again once each was looked at since."""
-        if self.may == LOOKING and await self.store.read(looked_back, self.directory, self.registry, self.runner.hanging):
-            await self.store.run(has_looked_back, self.clock.now())
+        by = self.directory
+        if self.may == LOOKING and await self.store.read(looked_back, by, self.registry, self.runner.hanging):
+            await self.store.run(has_looked_back, LookedBack(self.clock.now(), by.configured))
 
     async def close_answered(self) -> None:
         """Ask a person nothing more about what was seen since."""
@@ -393,8 +394,3 @@ async def running(settings: Settings, **ports: Any) -> AsyncIterator[Hub]:
         yield hub
     finally:
         await hub.stop()
-
-
-def with_port(settings: Settings, port: int) -> Settings:
-    """Give the settings with the port that is really used."""
-    return replace(settings, port=port)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import Connection, insert, update
 
 from lifecyclehub.admin.backup import back_up, mark_restored, put_back
 from lifecyclehub.admin.effects import Answer, AnswerEffects
+from lifecyclehub.admin.stored import changed
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.insight.clocks import IMPORT
 from lifecyclehub.intake.keep import Arrival, keep
@@ -262,3 +264,26 @@ async def test_where_a_person_copied_a_forgotten_project_a_person_is_asked_which
         assert [row["record_id"] for row in w.rows(t.link, thing_kind="project")] == [made]
         assert [row["facts"]["found"] for row in w.rows(t.finding, kind="double")] == [copy]
         assert w.writes() == before
+
+
+async def test_a_connection_that_works_again_just_now_is_looked_at_too_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as w:
+        back_up(w.settings, tmp_path / "backup")
+        resumed: list[Any] = []
+
+        def judged(_: Connection, by: Any, *__: Any) -> bool:
+            if not resumed:
+                resumed.append(by)
+                with w.engine.connect() as conn, conn.begin():
+                    changed(conn)
+            return True
+
+        monkeypatch.setattr("lifecyclehub.hub.looked_back", judged)
+        await comes_back(w, tmp_path / "backup")
+        await w.hub.look_back()
+        assert w.rows(t.installation)[0]["looked_back_at"] is None
+        await w.hub.look_for_changes()
+        await w.hub.look_back()
+        assert w.rows(t.installation)[0]["looked_back_at"] is not None

@@ -8,13 +8,14 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, func, select
 from starlette.applications import Starlette
 
-from lifecyclehub.hub import Hub, with_port
+from lifecyclehub.hub import Hub
 from lifecyclehub.sandbox.server import Server
 from lifecyclehub.sandbox.tool import Tool
 from lifecyclehub.web.hooks import hooks_route
@@ -26,7 +27,7 @@ async def served_hub(tmp_path: Path, *, answers: bool = True) -> AsyncIterator[H
     """Give a hub whose hooks answer; with `answers` False nobody listens at its address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        hub = Hub(with_port(make_home(tmp_path), listener.getsockname()[1]), registry=installed())
+        hub = Hub(replace(make_home(tmp_path), port=listener.getsockname()[1]), registry=installed())
         hub.ready = True
         server = Server(Starlette(routes=[hooks_route(lambda: hub)]))
         if answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -63,11 +64,29 @@ def looked_back(conn: Connection, directory: Directory, registry: Registry, hang
     return conn.execute(left.limit(1)).first() is None and conn.execute(still.limit(1)).first() is None
 
 
-def has_looked_back(conn: Connection, items: Sequence[datetime]) -> list[None]:
-    """Note that what happened before the restore is known as far as it can be."""
-    conn.execute(update(tables.installation).values(looked_back_at=max(items)))
-    changed(conn)
-    return [None] * len(items)
+@dataclass(frozen=True, slots=True)
+class LookedBack:
+    """What a hub found when it looked, and by which configuration it judged that."""
+
+    at: datetime
+    configured: int
+
+
+def has_looked_back(conn: Connection, items: Sequence[LookedBack]) -> list[bool]:
+    """Note that what happened before the restore is known as far as it can be.
+
+    Not where the configuration is another one by now: a connection that works again may not have been looked at.
+    """
+    return [_note(conn, one) for one in items]
+
+
+def _note(conn: Connection, one: LookedBack) -> bool:
+    table = tables.installation
+    same = update(table).where(table.c.configured == one.configured)
+    noted = conn.execute(same.values(looked_back_at=one.at)).rowcount > 0
+    if noted:
+        changed(conn)
+    return noted
 
 
 def drop_ended(conn: Connection, items: Sequence[datetime]) -> list[int]:

@@ -26,7 +26,7 @@ from lifecyclehub.cli.codes import ATTENTION, OK, end_with
 from lifecyclehub.cli.home import holder_of, settings_of
 from lifecyclehub.cli.logs import logging_to
 from lifecyclehub.errors import ConfigurationError
-from lifecyclehub.hub import Hub, with_port
+from lifecyclehub.hub import Hub
 from lifecyclehub.settings import DEFAULT_PORT, FILE, Settings, write_settings
 from lifecyclehub.web.app import create_app
 from lifecyclehub.web.wire import BoundedHttp
@@ -58,7 +58,7 @@ def _run(asked: argparse.Namespace) -> int:
         settings = _with_host(settings_of(asked.home), asked.host, behind_proxy=asked.behind_proxy)
         _refuse_second(settings)
         with _bind(settings, asked.port) as listener:
-            return _serve(with_port(settings, listener.getsockname()[1]), listener)
+            return _serve(replace(settings, port=listener.getsockname()[1]), listener)
     except Exception as error:
         code = end_with(error)
         if code is None:

@@ -97,9 +97,11 @@ class Restores:
             self.early.append(f"{tool} was written to after a restore, before the tools were looked at")
 
     def looked_back(self) -> None:
-        """Note that the hub says so: each tool whose connection works must have been looked at."""
+        """Note that the hub says so, if it does: each tool whose connection works must have been looked at."""
         table = tables.connection
         with self._world.database.engine.connect().execution_options(write=False) as conn, conn.begin():
+            if conn.execute(select(tables.installation.c.looked_back_at)).scalar() is None:
+                return  # it was judged by a configuration that changed meanwhile
             working = set(conn.execute(select(table.c.name).where(table.c.state == "active")).scalars())
         unseen = sorted((working & set(TOOLS)) - self._swept)
         self._looked_back = True

@@ -13,7 +13,7 @@ from lifecyclehub.admin.connections import ByHandSteps, Subscribed, add_connecti
 from lifecyclehub.admin.endpoints import url_of
 from lifecyclehub.connector import Call, Endpoint, Subscription
 from lifecyclehub.errors import ConfigurationError
-from lifecyclehub.hub import Hub, with_port
+from lifecyclehub.hub import Hub
 from lifecyclehub.sandbox.asana import AsanaTool
 from lifecyclehub.sandbox.hubspot import HubSpotTool
 from lifecyclehub.sandbox.xero import Xero
@@ -177,7 +177,7 @@ async def test_a_tool_in_the_internet_needs_a_public_address(tmp_path: Path) -> 
         with pytest.raises(ConfigurationError, match="no public address"):
             url_of(hub, "abc", {"settings": {}})
         assert url_of(hub, "abc", {"settings": {"self_hosted": "yes"}}).startswith("http://127.0.0.1:")
-        hub.settings = replace(with_port(hub.settings, 1), port=None)
+        hub.settings = replace(hub.settings, port=None)
         with pytest.raises(ConfigurationError, match="no port yet"):
             url_of(hub, "abc", {"settings": {"self_hosted": "yes"}})
         hub.settings = replace(hub.settings, public_url="https://hub.example.com")
