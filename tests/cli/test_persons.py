@@ -46,7 +46,7 @@ def test_a_person_is_found_handed_over_and_erased(run: Run, home: Path, engine: 
 
     asked = run("erase", EMAIL, typed="n\n")
     assert asked.code == 1
-    assert "Stays, without the person: 1 engagements" in asked.out
+    assert "Stays, without the person: engagements (1)" in asked.out
     assert "Nothing was changed." in asked.err
     assert "contact.email" in told_in(engine, [EMAIL])
 

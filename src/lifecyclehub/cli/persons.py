@@ -91,7 +91,7 @@ def erase(
 def _show_foreseen(foreseen: Foreseen) -> None:
     out, person = console(), foreseen.person
     told = [*person.names, *person.emails, *person.phones, *person.also]
-    out.print(f"Goes: {', '.join(told) or 'nothing by name'}, from {_some(foreseen.erased)}.", markup=False)
+    out.print(f"Goes: {', '.join(told) or 'nothing by name'}, from the tables {_some(foreseen.erased)}.", markup=False)
     out.print(f"Stays, without the person: {_some(foreseen.kept)}.", markup=False)
     for value in person.shared:
         out.print(f"Stays, because somebody else is called so too: {value}", markup=False)
@@ -100,7 +100,7 @@ def _show_foreseen(foreseen: Foreseen) -> None:
 
 
 def _some(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    return ", ".join(f"{name} ({count})" for name, count in counts.items()) or "nothing"
 
 
 def _show(done: Erasing, rewritten: bool | None) -> None:
