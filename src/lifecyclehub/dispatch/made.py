@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Boolean, Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Boolean, Connection, bindparam, delete, exists, func, or_, select, update
 
 from lifecyclehub.dispatch.claim import answered, expect, unanswered
 from lifecyclehub.dispatch.prepared import FIELDS_SENT
@@ -37,6 +37,22 @@ _LOOK_AGAIN = Write(
     )
     .values(state="open", holder=None, reason=None, detail=None, document=None, done_at=None, not_before=bindparam("now"))
 )
+_LAST = tables.notice.alias("last")
+_READ_AGAIN = Write(
+    update(tables.notice)
+    .where(
+        tables.notice.c.id
+        == select(func.max(_LAST.c.id))
+        .where(
+            _LAST.c.connection == bindparam("one"),
+            _LAST.c.kind == bindparam("sort"),
+            _LAST.c.record_id == bindparam("record"),
+            _LAST.c.state == "processed",
+        )
+        .scalar_subquery()
+    )
+    .values(state="open", holder=None, reason=None, detail=None, document=None, done_at=None, not_before=bindparam("now"))
+)
 _FORGET = Write(
     delete(tables.mirror).where(
         tables.mirror.c.connection == bindparam("one"),
@@ -47,6 +63,19 @@ _FORGET = Write(
 _SAME_TURN = Query(
     select(tables.effect.c.target, tables.effect.c.engagement).where(tables.ON_TARGET, tables.effect.c.state == "ready"),
     tables.effect.c.target,
+)
+_TELLS_OF = Write(
+    update(tables.event)
+    .where(tables.event.c.thing_kind == "invoice", tables.event.c.thing == bindparam("other"))
+    .values(thing=bindparam("stays"))
+)
+_NO_INVOICE = Write(
+    delete(tables.invoice).where(
+        tables.invoice.c.id == bindparam("other"),
+        ~exists().where(tables.link.c.thing == tables.invoice.c.id),
+        ~exists().where(tables.invoice_line.c.invoice == tables.invoice.c.id),
+        ~exists().where(tables.effect.c.thing == tables.invoice.c.id),
+    )
 )
 _INVOICE_DRAFTED = Write(update(tables.invoice).where(tables.invoice.c.id == bindparam("which")).values(status="draft"))
 
@@ -71,6 +100,7 @@ class Made:
         self._entered: set[str] = set()  # targets under which clients were entered
         self._known: dict[Record, Row] = {}
         self._overlooked: set[Record] = set()  # they were looked at while they were nobody's
+        self._moved: dict[Record, tuple[str, str]] = {}  # and these while they were another thing's: that thing, and ours
         self.linked: set[str] = set()  # effects whose record is one of our things now
         self.renewed: dict[str, Row] = {}
         self.gone: list[tuple[str, str]] = []  # connection and record of people whom a tool refused to assign to
@@ -119,8 +149,11 @@ class Made:
         known = self._known.get(key) or dict.fromkeys(
             ("address", "version", "changed_at", "fetched_at", "answered_at", "deleted_at")
         )
-        if thing is not None and known["fetched_at"] is not None and key in self._known and known["thing"] is None:
-            self._overlooked.add(key)
+        if thing is not None and known["fetched_at"] is not None and key in self._known and known["thing"] != thing:
+            if known["thing"] is None:
+                self._overlooked.add(key)
+            else:
+                self._moved[key] = known["thing"], thing
             known = {**known, "version": None, "changed_at": None}  # as if it had never been seen: the next look counts
         self._links[key] = {
             "connection": key[0],
@@ -218,6 +251,7 @@ class Made:
         insert_all(conn, tables.project, [one for one in self._projects if one["id"] not in known_projects])
         self._write_links()
         self._look_again()
+        self._leave_none_behind()
         _INVOICE_DRAFTED.run(conn, [{"which": one} for one in sorted(self._drafted)])
         insert_new(conn, tables.event, self._events)
         insert_new(conn, tables.finding, self._findings)
@@ -232,10 +266,17 @@ class Made:
         self._engagements |= {row["engagement"] for row in _SAME_TURN.each(self._conn, self._entered) if row["engagement"]}
 
     def _look_again(self) -> None:
-        """What was seen of a record while it was nobody's is news for the thing that it belongs to now."""
-        overlooked = [{"one": one, "sort": kind, "record": record} for one, kind, record in sorted(self._overlooked)]
-        _FORGET.run(self._conn, overlooked)
-        _LOOK_AGAIN.run(self._conn, [{**one, "now": self._now} for one in overlooked])
+        """What was seen of a record while it was nobody's, or another's, is news for the thing that it belongs to now."""
+        for records_, again in ((self._overlooked, _LOOK_AGAIN), (self._moved, _READ_AGAIN)):
+            named = [{"one": one, "sort": kind, "record": record} for one, kind, record in sorted(records_)]
+            _FORGET.run(self._conn, named)
+            again.run(self._conn, [{**one, "now": self._now} for one in named])
+
+    def _leave_none_behind(self) -> None:
+        """An invoice that was only what had been seen of a record, which is another invoice of ours, is none."""
+        for other, stays in sorted(self._moved.values()):
+            if _NO_INVOICE.count(self._conn, other=other):
+                _TELLS_OF.count(self._conn, other=other, stays=stays)
 
     def _write_links(self) -> None:
         """Write links; where there are several writers, one that another gave to another thing meanwhile is looked at anew."""

@@ -168,3 +168,37 @@ def test_a_person_names_the_invoice_that_they_drafted_where_ours_was_never_prepa
     assert (row["state"], row["record_id"], row["thing"]) == ("done", "i1", "inv_1" if known else None)
     assert [one["thing"] for one in story.rows(t.link, record_id="i1")] == ["inv_1" if known else None]
     assert len(story.rows(t.invoice)) == int(known)
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+def test_our_draft_that_was_taken_for_somebody_elses_invoice_is_one_invoice_once_a_person_says_so(
+    story: Story, drafted: bool
+) -> None:
+    """What had been seen of it is seen again, for the draft. An invoice that we drafted too is no mere sight of a record."""
+    invoice = due_invoice(story)
+    claim(story, invoice)
+    put(story, invoice, state="parked", reason="in doubt")
+    record = {"connection": "con_xero", "kind": "xero.invoice", "record_id": "i1"}
+    now = story.clock.now()
+    delivery = {"id": "dlv_1", "connector": "xero", "way": "webhook", "door": "hook", "received_at": now, "state": "split"}
+    notice = {"id": "ntc_1", "delivery": "dlv_1", "position": 0, "connector": "xero", "change": "changed", **record}
+    event = {"id": "evt_1", "kind": "invoice.drafted", "thing_kind": "invoice", "thing": "inv_1", "at": now, "seen_at": now}
+    with story.engine.begin() as conn:
+        insert_all(conn, t.invoice, [{"id": "inv_1", "status": "draft", "kind": "invoice", "number": "INV-7", "fields": {}}])
+        insert_all(conn, t.link, [{**record, "thing_kind": "invoice", "thing": "inv_1", "version": "3", "fetched_at": now}])
+        insert_all(conn, t.mirror, [{**record, "field": "invoice.number", "seen": "INV-7"}])
+        insert_all(conn, t.event, [{**event, "facts": {}}])
+        insert_all(conn, t.delivery, [{**delivery, "headers": {}, "body": b"", "body_hash": "0"}])
+        insert_all(conn, t.notice, [{**notice, "state": "processed", "kept_at": now}])
+        if drafted:
+            line = {"invoice": "inv_1", "position": 0, "description": "", "amount_minor": 1, "amount_currency": "EUR"}
+            insert_all(conn, t.invoice_line, [{**line, "charge": None, "live": True}])
+
+    receive(story, invoice, Done(record_id="i1"), what="by a person")
+
+    ours = effect(story, invoice)["thing"]
+    assert [one["thing"] for one in story.rows(t.link, record_id="i1")] == [ours]
+    assert {row["id"] for row in story.rows(t.invoice)} == ({ours, "inv_1"} if drafted else {ours})
+    assert story.rows(t.event, id="evt_1")[0]["thing"] == ("inv_1" if drafted else ours)
+    assert story.rows(t.notice, id="ntc_1")[0]["state"] == "open"
+    assert story.rows(t.mirror, record_id="i1", field="invoice.number") == []
