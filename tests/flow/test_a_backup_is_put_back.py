@@ -32,6 +32,16 @@ async def comes_back(w: World, file: Path) -> None:
     await w.start_hub()
 
 
+async def won_after_a_backup(w: World, file: Path) -> str:
+    await w.inquire()
+    await w.quiet()
+    back_up(w.settings, file)
+    deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
+    await w.act("hubspot", "win_deal", deal=deal)
+    await w.quiet()
+    return str(deal)
+
+
 async def looked_back(w: World) -> None:
     for _ in range(50):
         await w.hub.sweeper.tick()
@@ -48,12 +58,7 @@ async def looked_back(w: World) -> None:
 
 async def test_what_was_done_after_the_backup_is_found_and_not_done_again(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        await w.inquire()
-        await w.quiet()
-        back_up(w.settings, tmp_path / "backup")
-        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
-        await w.act("hubspot", "win_deal", deal=deal)
-        await w.quiet()
+        await won_after_a_backup(w, tmp_path / "backup")
         before = w.writes()
         assert len(w.made("asana", "project")) == 1
         assert len(w.made("asana", "task")) == 4
@@ -104,12 +109,7 @@ async def test_what_the_backup_did_not_even_know_of_is_found_too(tmp_path: Path)
 async def test_what_a_forgotten_reason_made_is_found_when_there_is_a_new_reason_after_the_restore(tmp_path: Path) -> None:
     """Won, acted on and lost in the time that is forgotten; what is won then is later than the restore, and its project there."""
     async with world(tmp_path) as w:
-        await w.inquire()
-        await w.quiet()
-        back_up(w.settings, tmp_path / "backup")
-        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
-        await w.act("hubspot", "win_deal", deal=deal)
-        await w.quiet()
+        deal = await won_after_a_backup(w, tmp_path / "backup")
         await w.act("hubspot", "lose_deal", deal=deal)
         await w.quiet()
         before = w.writes()
@@ -231,12 +231,7 @@ async def test_a_backup_is_whole_private_and_never_overwrites(tmp_path: Path) ->
 async def test_where_a_person_copied_a_forgotten_project_a_person_is_asked_which_one_it_is(tmp_path: Path) -> None:
     """The copy has our marker too. Whichever shows itself first is not taken for the one."""
     async with world(tmp_path) as w:
-        await w.inquire()
-        await w.quiet()
-        back_up(w.settings, tmp_path / "backup")
-        deal = next(row["record_id"] for row in w.rows(t.link, kind="hubspot.deal"))
-        await w.act("hubspot", "win_deal", deal=deal)
-        await w.quiet()
+        await won_after_a_backup(w, tmp_path / "backup")
         (made,) = [one["id"] for one in w.made("asana", "project")]
         copy = (await w.act("asana", "copy_project", project=made))["id"]
         await w.quiet()
