@@ -18,9 +18,9 @@ from lifecyclehub.admin.erasing import Erasures
 from lifecyclehub.admin.hosts import host_fingerprint
 from lifecyclehub.admin.presence import ASLEEP, AWAKE, BEAT_S, LOOKING, Presence, installation_of, may_do, serves_one
 from lifecyclehub.admin.renewal import Prober
-from lifecyclehub.admin.restored import LOOK_S, LookedBack, drop_ended, has_looked_back, looked_back, restored_of
+from lifecyclehub.admin.restored import LOOK_S, LookedBack, drop_ended, has_looked_back, looked_back
 from lifecyclehub.dispatch.dispatcher import Dispatcher
-from lifecyclehub.dispatch.tools import Tools
+from lifecyclehub.dispatch.tools import Tools, restored_of
 from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.intake.anew import Anew
 from lifecyclehub.intake.answered import close_answered

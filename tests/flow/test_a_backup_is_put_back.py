@@ -16,7 +16,7 @@ from lifecyclehub.errors import ConfigurationError
 from lifecyclehub.insight.clocks import IMPORT
 from lifecyclehub.intake.keep import Arrival, keep
 from lifecyclehub.store import tables as t
-from tests.support.world import WON, World, world
+from tests.support.world import HANDOFFS, STANDING, WON, World, world
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +40,12 @@ async def won_after_a_backup(w: World, file: Path) -> str:
     await w.act("hubspot", "win_deal", deal=deal)
     await w.quiet()
     return str(deal)
+
+
+async def swept(w: World) -> None:
+    """Let it look at every tool, so that the backup knows from when on to look for changes."""
+    await w.hub.sweeper.tick()
+    await w.quiet()
 
 
 async def looked_back(w: World) -> None:
@@ -126,6 +132,47 @@ async def test_what_a_forgotten_reason_made_is_found_when_there_is_a_new_reason_
         assert project["fact_at"] > w.rows(t.installation)[0]["restored_at"] + timedelta(hours=1)
         assert w.writes() == before
         assert len(w.made("asana", "project")) == 1
+
+
+async def test_the_crm_is_not_left_with_a_standing_of_the_time_that_is_forgotten(tmp_path: Path) -> None:
+    """Closed, told to the CRM and opened again in that time: it is what it was in the backup, and the CRM says otherwise."""
+    async with world(tmp_path, on=(*HANDOFFS, STANDING)) as w:
+        _, project = await w.won_project(amount=None)
+        await swept(w)
+        back_up(w.settings, tmp_path / "backup")
+        await w.act("asana", "complete_project", project=project)
+        await w.quiet()
+        assert [line["fields"]["lifecyclestage"] for line in w.history("hubspot", "changed", kind="company")][-1] == "other"
+        await w.stop_hub()
+        await w.act("asana", "reopen_project", project=project)
+
+        await restored(w, tmp_path / "backup")
+        await w.start_hub()
+        await looked_back(w)
+        await w.quiet()
+        assert w.rows(t.client)[0]["standing"] == "client"
+        *_, written = w.rows(t.effect, name="standing")
+        assert (written["state"], written["reason"]) == ("parked", "refused"), "HubSpot moves companies forward only"
+        assert "kept lifecyclestage at other instead of customer" in written["detail"]
+        (drift,) = w.rows(t.finding, kind="drift")
+        assert "by the hub in the time that a restore made it forget" in drift["detail"]
+
+
+async def test_the_crm_is_told_once_what_is_still_true_of_the_time_that_is_forgotten(tmp_path: Path) -> None:
+    async with world(tmp_path, on=(*HANDOFFS, STANDING)) as w:
+        _, project = await w.won_project(amount=None)
+        await swept(w)
+        back_up(w.settings, tmp_path / "backup")
+        await w.act("asana", "complete_project", project=project)
+        await w.quiet()
+        before = w.writes()
+
+        await comes_back(w, tmp_path / "backup")
+        await looked_back(w)
+        await w.quiet()
+        assert w.rows(t.client)[0]["standing"] == "former"
+        assert {row["state"] for row in w.rows(t.effect, name="standing")} <= {"done", "cancelled"}
+        assert w.writes() == before
 
 
 async def test_what_was_not_done_before_the_restore_is_done_after_it(tmp_path: Path) -> None:

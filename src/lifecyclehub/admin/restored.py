@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from lifecyclehub.admin.stored import changed
-from lifecyclehub.dispatch.tools import Restored
 from lifecyclehub.insight.clocks import CHANGES, swept_every
 from lifecyclehub.intake.directory import Directory
 from lifecyclehub.registry.registry import Registry
@@ -19,12 +18,6 @@ from lifecyclehub.store import tables
 LOOK_S: Final = 5.0
 _cursor = tables.cursor
 _TRIED: Final = ("retry", "connector hangs", "no connector")  # a restore takes these words away: they were said since
-
-
-def restored_of(installation: Mapping[str, Any]) -> Restored | None:
-    """Give between which moments a restore made the store forget, None where there was none."""
-    since, at = installation["restored_from"], installation["restored_at"]
-    return Restored(since, at, installation["looked_back_at"]) if since is not None and at is not None else None
 
 
 def not_looked_at(conn: Connection, directory: Directory, registry: Registry) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
@@ -35,6 +36,12 @@ class Restored:
         """Tell whether a thing of ours was first met after every tool had been looked at; its id says when."""
         looked = self.looked
         return looked is not None and thing.rpartition("_")[2] > base32(int(looked.timestamp() * 1000) + 1, 9)
+
+
+def restored_of(installation: Mapping[str, Any]) -> Restored | None:
+    """Give between which moments a restore made the store forget, None where there was none."""
+    since, at = installation["restored_from"], installation["restored_at"]
+    return Restored(since, at, installation["looked_back_at"]) if since is not None and at is not None else None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from lifecyclehub.intake.batch import Batch
 from lifecyclehub.intake.echo import echoes
+from lifecyclehub.intake.forgotten import count_anew, maybe_written_by_us, ours_now
 from lifecyclehub.intake.observation import Observation
 from lifecyclehub.model import FACT_TIMES
 from lifecyclehub.store.things import Row, canonical, observed, put
@@ -29,13 +30,15 @@ EVENTS: dict[tuple[str, str], str] = {
 _TIME_OF = {"deal.status": "created_at", "project.status": "created_at", "ticket.status": "created_at"}
 
 
-def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
+def genuine(batch: Batch, seen: Observation, *, first: bool, thing: Row | None = None, link: Row | None = None) -> dict[str, Any]:
     """Compare each observed field with the mirror and give what is genuine news, by full path.
 
     As seen before: nothing. As sent by us, also in the tool's own writing: confirmed, once, and that writing is taken
     over. The old value, or an earlier one of ours, while ours is on its way: nothing, but it is looked at again; once the
     tool must have shown ours: somebody has changed it back. Anything else: news. Of a field whose word is ours nothing is
     taken over; a foreign change becomes a finding. At the first sight of a thing every value is news.
+
+    `thing`: whose record it is; `link`: as it was before this look, by which our own forgotten writing is told.
     """
     mirror, is_echo = batch.mirrors.get(seen.key, {}), echoes(seen.rewrites)
     news: dict[str, Any] = {}
@@ -55,7 +58,7 @@ def genuine(batch: Batch, seen: Observation, *, first: bool) -> dict[str, Any]:
         if not ours:
             news[path] = value
         elif row is not None and not (sent is not None and is_echo(sent, now)):
-            _drift(batch, seen, path, row, now)
+            _foreign(batch, seen, path, row, thing, link)
     return news
 
 
@@ -76,7 +79,20 @@ def _changed_back(row: Row, seen: Observation) -> bool:
     return by is not None and seen.seen_at >= by
 
 
-def _drift(batch: Batch, seen: Observation, path: str, row: Row, now: str) -> None:
+def _foreign(batch: Batch, seen: Observation, path: str, row: Row, thing: Row | None, link: Row | None) -> None:
+    """Show that a field of ours has another value; where that may be our own of a forgotten time, let ours be written again."""
+    now, ours = observed(seen.values[path]), row["sent"] or row["seen"]
+    if not maybe_written_by_us(batch, seen, link):
+        _drift(batch, seen, path, now, ours, f"{path} was changed in the tool to {now}; ours is {ours}")
+        return
+    ours = ours_now(thing, seen, path) or ours
+    if now != ours:
+        count_anew(batch, thing, path)
+        whose = "it was changed there, or by the hub in the time that a restore made it forget"
+        _drift(batch, seen, path, now, ours, f"{path} is {now} in the tool: {whose}; ours is {ours}")
+
+
+def _drift(batch: Batch, seen: Observation, path: str, now: str, ours: str, detail: str) -> None:
     batch.findings.append(
         {
             "id": batch.ids.new("fin"),
@@ -84,8 +100,8 @@ def _drift(batch: Batch, seen: Observation, path: str, row: Row, now: str) -> No
             "subject_kind": seen.kind,
             "subject": f"{seen.connection}/{seen.record_id}",
             "about": f"{path}={now}",
-            "detail": f"{path} was changed in the tool to {now}; ours is {row['sent'] or row['seen']}",
-            "facts": {"field": path, "seen": now, "ours": row["sent"] or row["seen"]},
+            "detail": detail,
+            "facts": {"field": path, "seen": now, "ours": ours},
             "at": batch.now,
         }
     )

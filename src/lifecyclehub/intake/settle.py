@@ -78,7 +78,7 @@ class Settle:
         snapshot = self._snapshot(batch, seen)
         self._relink(batch, seen, thing)
         first = link is None or link["thing"] is None
-        news = genuine(batch, seen, first=first)
+        news = genuine(batch, seen, first=first, thing=thing, link=link)
         if thing is None:
             verdict = verdict or Settled("ignored", "unlinked", "no link, no marker of ours, nothing to match it by")
             return replace(verdict, snapshot=snapshot)
@@ -119,7 +119,7 @@ class Settle:
         thing = matcher.related_thing(other, link)
         self._snapshot(batch, other)
         self._relink(batch, other, thing)
-        news = genuine(batch, other, first=first)
+        news = genuine(batch, other, first=first, thing=thing, link=link)
         if thing is not None and other.fills is not None:
             take_over(batch, other, other.fills, thing, news, first=first)
             self._touch(batch, other.fills, thing)

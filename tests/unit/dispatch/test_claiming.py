@@ -9,10 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from lifecyclehub.admin.backup import mark_restored
-from lifecyclehub.admin.restored import restored_of
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.prepared import Claim, Claimed, Prepared
-from lifecyclehub.dispatch.tools import Restored
+from lifecyclehub.dispatch.tools import Restored, restored_of
 from lifecyclehub.dispatch.upkeep import expire, have_their_turn
 from lifecyclehub.messages import Done, Retry
 from lifecyclehub.store import tables as t
