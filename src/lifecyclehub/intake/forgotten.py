@@ -27,7 +27,7 @@ def maybe_written_by_us(batch: Batch, seen: Observation, link: Row | None) -> bo
     not where the tool says that it changed since. `link`: as it was before this look.
     """
     row = batch.conn.execute(_RESTORED).mappings().first() if link is not None else None
-    restored = restored_of(row) if row is not None else None
+    restored = restored_of(dict(row)) if row is not None else None
     if restored is None or link is None or link["fetched_at"] is None:
         return False
     if _still_looking(restored):
