@@ -72,12 +72,11 @@ def test_what_ends_the_process_is_parked_and_its_neighbours_are_not(
         keep(conn, arrivals)
 
     environment = {**os.environ, "LIFECYCLEHUB_DATABASE": settings.database}
-    call = [sys.executable, "-m", "tests.support.bomb", str(settings.home)]
-    codes = []
-    while len(codes) < 8 and 0 not in codes:
-        codes.append(subprocess.run(call, env=environment, check=False, capture_output=True).returncode)
+    call = [sys.executable, "-m", "tests.support.bomb", str(settings.home), "8"]
+    ended = subprocess.run(call, env=environment, check=False, capture_output=True, text=True)
+    codes = [int(line) for line in ended.stdout.splitlines()]
 
-    assert codes == [DIED] * CRASHES + [0]
+    assert codes == [DIED] * CRASHES + [0], ended.stderr
     with engine.connect().execution_options(write=False) as conn:
         deliveries = {row.id: row.state for row in conn.execute(select(t.delivery.c.id, t.delivery.c.state))}
         notices = {row.record_id: (row.state, row.reason) for row in conn.execute(select(t.notice))}

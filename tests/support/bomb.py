@@ -1,10 +1,11 @@
-"""A connector whose code ends the process, and a hub that works with it: `python -m tests.support.bomb HOME`."""
+"""A connector whose code ends the process, and a hub that works with it: `python -m tests.support.bomb HOME TIMES`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,7 +58,7 @@ Bomb.mappings = {
 }
 
 
-async def main(home: Path) -> None:
+async def work(home: Path) -> None:
     """Start a hub, let it do what is open, and stop it."""
     hub = Hub(read_settings(home), registry=Registry.of(Bomb()))
     await hub.start()
@@ -67,5 +68,26 @@ async def main(home: Path) -> None:
     await hub.stop()
 
 
+def in_a_process(home: Path) -> int:
+    """Work in a process of its own, which has nothing to load any more; gives how that ended."""
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        asyncio.run(work(home))
+        os._exit(0)
+    finally:  # something was raised: it is this process's end, not that of the one it came from
+        traceback.print_exc()
+        os._exit(1)
+
+
+def main(home: Path, times: int) -> None:
+    """Let one hub after the other work until one ends as it should, at most so many; prints how each ended."""
+    for _ in range(times):
+        code = in_a_process(home)
+        print(code, flush=True)
+        if code == 0:
+            break
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
