@@ -10,11 +10,11 @@ def main() -> int:
     """Run what the arguments say. Gives the exit code."""
     # What is imported stays, and ends with the process: to look for garbage among it took a fifth of a short command.
     gc.set_threshold(100_000, 20, 20)
+    # httpx loads its own command line, and what that draws with, wherever it is installed; FastAPI loads Pydantic's first
+    # version, if it is there, only to refuse its models. Nobody here needs either.
+    sys.modules["httpx._main"] = sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
     arguments = sys.argv[1:]
     if _first_word(arguments) == "serve" and not {"--help", "-h"} & set(arguments):
-        # httpx loads its own command line, and Rich with it, wherever Rich is installed; FastAPI loads Pydantic's first version,
-        # if it is there, only to refuse its models. The server needs none of them.
-        sys.modules["httpx._main"] = sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
         from lifecyclehub.cli.serve import main as serve
 
         return serve([one for one in arguments if one != "serve"])

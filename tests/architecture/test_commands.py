@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +27,42 @@ LIGHT = (
 )
 _ASK = """
 import json, sys
-from lifecyclehub.cli.app import main
+from lifecyclehub.__main__ import main
 home, *asked = sys.argv[1:]
-codes = [main([*words.split(), "--home", home]) for words in asked]
-print("\\n" + json.dumps([codes, sorted(sys.modules)]))
+codes = []
+for words in asked:
+    sys.argv[1:] = [*words.split(), "--home", home]
+    codes.append(main())
+print("\\n" + json.dumps([codes, sorted(name for name, module in sys.modules.items() if module is not None)]))
 """
+
+
+def modules_after(home: str, asked: Sequence[str]) -> list[str]:
+    """Run commands in a new process, one after the other; give what is loaded in the end."""
+    ended = subprocess.run([sys.executable, "-c", _ASK, home, *asked], capture_output=True, text=True, check=True)
+    codes, modules = json.loads(ended.stdout.splitlines()[-1])
+    assert codes == [0] * len(asked), ended.stdout + ended.stderr
+    assert "typer" in modules
+    found: list[str] = modules
+    return found
+
+
+def those_of(modules: Sequence[str], *heavy: str) -> list[str]:
+    return [one for one in modules if f"{one}.".startswith(tuple(f"{name}." for name in heavy))]
 
 
 def test_light_commands_load_nothing_heavy(tmp_path: Path) -> None:
     home, asked, heavy_loaded = str(make_home(tmp_path).home), [], {}
     for words, heavy in LIGHT:
         asked += words
-        ended = subprocess.run([sys.executable, "-c", _ASK, home, *asked], capture_output=True, text=True, check=True)
-        codes, modules = json.loads(ended.stdout.splitlines()[-1])
-        assert codes == [0] * len(asked), ended.stdout + ended.stderr
-        assert "typer" in modules
-        heavy_loaded[words] = [one for one in modules if f"{one}.".startswith(tuple(f"{name}." for name in heavy))]
+        heavy_loaded[words] = those_of(modules_after(home, asked), *heavy)
     assert heavy_loaded == {words: [] for words, _ in LIGHT}
+
+
+def test_a_command_that_opens_the_installation_loads_neither_the_server_nor_another_command_line(tmp_path: Path) -> None:
+    modules = modules_after(str(make_home(tmp_path).home), ["handoffs set won-deal-starts-delivery off"])
+    assert {"httpx", "lifecyclehub.hub"} <= set(modules)
+    assert those_of(modules, "fastapi", "uvicorn", "alembic", "lifecyclehub.web", "httpx._main", "click", "pygments") == []
 
 
 def listed(group: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
