@@ -62,10 +62,16 @@ def pytest_configure() -> None:
 LONG = (
     "tests/docs/test_what_readers_type",
     "tests/demo/",
+    "tests/process/",
     "tests/flow/",
+    "tests/torture/",
     "tests/contract/",
     "tests/bad_input/",
     "tests/cli/test_serve",
+    "tests/architecture/test_serve",
+    "tests/architecture/test_commands",
+    "tests/web/test_anything_is_asked",
+    "tests/docs/test_pages",
 )
 
 
