@@ -60,6 +60,7 @@ class SystemRandomness:
             return os.urandom(count)
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORT = 8  # what is longer may be a secret, and is not kept waiting in memory
 _POOLED = 512
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford: no i, l, o, u
@@ -90,7 +91,8 @@ class Ids:
 
     def new(self, prefix: str) -> str:
         """Return a new id, greater than every id this object made before, for example `eff_01jd8z0q3k0007m3xk2p`."""
-        millis = int(self._clock.now().timestamp() * 1000)
+        since = self._clock.now() - _EPOCH
+        millis = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
         if millis > self._last:
             self._last, self._counter, self._written = millis, 0, base32(millis, 9)
         else:

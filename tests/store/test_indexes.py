@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, event
 from lifecyclehub.dispatch.claim import TakeClaims
 from lifecyclehub.dispatch.receipt import held_notices, open_settled
 from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, have_their_turn, undecided, waiting_effects
+from lifecyclehub.intake import match
 from lifecyclehub.intake.notices import Release, due_notices, open_deliveries, open_notices, release
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.setup import upgrade
@@ -42,6 +43,7 @@ LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "claims without an answer": (lambda conn: expire(conn, [(NOW, None)]), "ix_effect_open"),
     "claims of another process": (lambda conn: expire(conn, [(NOW, "hub_1")]), "ix_effect_open"),
     "turns on a target record": (lambda conn: TakeClaims._first_on_target(conn, {"con_1/k/1"}), "ix_effect_target"),
+    "creates that may have made a record": (lambda conn: match._UNCERTAIN.each(conn, {"tool.project"}), "ix_effect_create"),
     "links of things": (lambda conn: rows(conn, t.link, "thing", {"pro_1"}), "ix_link_thing"),
     "links of records": (lambda conn: records(conn, t.link, {("con_1", "k", "1")}), "link USING PRIMARY KEY"),
     "mirror of records": (lambda conn: records(conn, t.mirror, {("con_1", "k", "1")}), "mirror USING PRIMARY KEY"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +39,14 @@ def test_a_time_of_another_zone_is_the_same_instant_in_utc(engine: Engine) -> No
 
     assert found == there
     assert found.tzinfo is UTC
+
+
+def test_both_times_of_an_hour_that_comes_twice_are_kept_apart(engine: Engine) -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    kept_as = [back(engine, at=one)["at"] for one in (first, first.replace(fold=1))]
+
+    assert kept_as == [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -34,7 +34,7 @@ def came_to_light(one: Receipt, row: Row, rules: Rules, now: datetime) -> bool:
         return False
     known = row["unsure_since"]
     row["unsure_since"] = known or row["claimed_at"] or one.began_at
-    if row["body"] is not None and (known is None or _is_found_by_marker(row, rules)):
+    if row["rendered"] and (known is None or _is_found_by_marker(row, rules)):
         row |= {"state": "in doubt", "reason": "came to light", "detail": one.detail, "not_before": now}
     return True
 

@@ -45,6 +45,13 @@ _COLUMNS = (
     "unsure_since",
 )
 _WRITE = swap(*_COLUMNS)
+# All of an effect but its request, which may be long: only whether there is one is asked.
+_ANSWERED = Query(
+    select(*(one for one in _effect.columns if one.name != "body"), _effect.c.body.is_not(None).label("rendered"))
+    .order_by(_effect.c.id)
+    .with_for_update(),  # which SQLite, with its one writer, leaves out
+    _effect.c.id,
+)
 _RENEW = update(_effect).where(_effect.c.id == bindparam("which")).values(revision=bindparam("next"), body=None, input=None)
 _HELD_FOR = Query(select(tables.notice.c.id, tables.notice.c.reason).where(tables.HELD_NOTICE), tables.notice.c.reason)
 _OPEN = Write(
@@ -90,7 +97,7 @@ class WriteReceipts:
     def __call__(self, conn: Connection, receipts: Sequence[Receipt]) -> list[Aftermath]:
         """Write attempts, states, links and things; give what is to be advanced and decided."""
         now = self._clock.now()
-        effects = {row["id"]: row for row in rows(conn, _effect, "id", {one.effect for one in receipts}, lock=True)}
+        effects = {row["id"]: row for row in _ANSWERED.each(conn, {one.effect for one in receipts})}
         stood = {effect: Stood.of(row) for effect, row in effects.items()}
         seen = shown(conn, receipts)
         insert_all(conn, tables.attempt, [self._attempt(one, now) for one in receipts if one.effect in effects])
@@ -104,7 +111,7 @@ class WriteReceipts:
                 made.unanswered(row, row["deadline"] + timedelta(seconds=one.lands_s))
             if row is not None and self._apply(conn, one, row, made, now):
                 changed[row["id"]] = row
-                if one.new_key and row["state"] == "ready" and row["unsure_since"] is None and row["body"] is not None:
+                if one.new_key and row["state"] == "ready" and row["unsure_since"] is None and row["rendered"]:
                     made.renew(row)
         made.write()
         write(conn, _WRITE, _COLUMNS, [(row, stood[effect]) for effect, row in changed.items()])

@@ -28,11 +28,11 @@ _UNCERTAIN = Query(
         func.coalesce(_effect.c.unsure_since, _effect.c.claimed_at).label("since"),
         _effect.c.marker,
     )
-    .where(tables.UNCERTAIN_EFFECT, _effect.c.creates.is_not(None))
+    .where(tables.UNCERTAIN_EFFECT)
     .order_by(_effect.c.id)
     # The lock keeps a receipt waiting: what is held here for its effect is there when it lets go of it.
     .with_for_update(read=True),  # which SQLite, with its one writer, leaves out
-    _effect.c.connection,
+    _effect.c.creates,
 )
 _ENDED = ("finished", "lost")
 _SKEW = timedelta(minutes=2)  # by which a vendor's clock may be behind ours
@@ -53,14 +53,14 @@ class Matcher:
         batch.load_identities([*keys, *(key for one in observations if one.fills for key in _requester_keys(one))])
         batch.load_addresses(one.values["teammate.email"] for one in everything if one.fills == "teammate" and _address_of(one))
         unlinked = [one for one in observations if (batch.links.get(one.key) or {}).get("thing") is None]
-        self._creates = self._load_creates({one.connection for one in unlinked})
+        self._creates = self._load_creates(unlinked)
         if batch.conn.dialect.name != "sqlite":
             batch.load_links(one.key for one in unlinked)  # a receipt may have linked one before the look at the creates
         markers = {one.marker for one in unlinked if one.marker}
         self._marked = {row["marker"]: row for row in rows(batch.conn, tables.effect, "marker", markers)}
 
-    def _load_creates(self, connections: set[str]) -> list[Row]:
-        return _UNCERTAIN.each(self._batch.conn, connections)
+    def _load_creates(self, unlinked: Sequence[Observation]) -> list[Row]:
+        return _UNCERTAIN.each(self._batch.conn, {one.kind for one in unlinked})
 
     def open_create(self, seen: Observation, link: Row | None) -> str | None:
         """Name the open create that this unlinked record may come from, so that it waits until that is settled."""

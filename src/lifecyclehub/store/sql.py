@@ -52,6 +52,8 @@ class Compiled:
     def bound(self, values: Values) -> Any:
         """Give the driver's parameters. Raises StatementError for what is missing or cannot be kept."""
         try:
+            if self._as_it_is:
+                return self._take(values)
             taken = list(self._take({**self._fixed, **values} if self._fixed else values))
             for place, bind in self._binders:
                 if taken[place] is not None:
@@ -67,10 +69,12 @@ class Compiled:
             return wanted
         return self.bound({**dict(zip(_NAMES, wanted, strict=False)), **values})
 
-    def rows(self, fetched: Iterable[Sequence[Any]]) -> list[Row]:
+    def rows(self, fetched: Sequence[Sequence[Any]]) -> list[Row]:
         """Give fetched rows by name, typed as their columns say."""
         columns, readers = self._columns, self._readers
-        found = [dict(zip(columns, one, strict=True)) for one in fetched]
+        if fetched and len(fetched[0]) != len(columns):
+            raise ValueError(f"rows of {len(fetched[0])} values for {len(columns)} columns: {self.text}")
+        found = [dict(zip(columns, one)) for one in fetched]  # noqa: B905 (of the same length: all are, or none)
         for row in found:
             for name, read in readers:
                 if row[name] is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, case, select
 
 from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Query
@@ -105,7 +105,7 @@ def load_states(
         ("charges", tables.charge),
     ):
         _spread(states, rows(conn, table, "engagement", states), attribute)
-    _spread_effects(conn, states, rows(conn, tables.effect, "engagement", states), "engagement")
+    _spread_effects(conn, states, _EFFECTS.each(conn, states), "engagement")
     lines = by(rows(conn, tables.invoice_line, "invoice", {i["id"] for s in states.values() for i in s.invoices}), "invoice")
     for state in states.values():
         state.lines = [line for one in state.invoices for line in lines.get(one["id"], [])]
@@ -118,6 +118,14 @@ def load_states(
         state.contacts = contacts.get(state.engagement["client"], [])
     _spread_links(conn, states)
     return states
+
+
+# The request of what is done was the longest that there is to read, and nobody asks for it any more.
+_REQUEST = case((tables.effect.c.state != "done", tables.effect.c.body), else_=None).label("body")
+_EFFECTS = Query(
+    select(*(_REQUEST if column.name == "body" else column for column in tables.effect.columns)).order_by(tables.effect.c.id),
+    tables.effect.c.engagement,
+)
 
 
 def load_client_states(conn: Connection, clients: Collection[str], *, lock: bool = True) -> dict[str, State]:

@@ -598,8 +598,10 @@ effect = Table(
 OPEN_EFFECT = _open(
     "ix_effect_open", effect, ("state", "not_before"), "state IN ('planned', 'held', 'ready', 'in flight', 'in doubt')"
 )
-ON_TARGET = _open("ix_effect_target", effect, ("target", "id"), "state IN ('ready', 'in flight', 'in doubt')")
-UNCERTAIN_EFFECT = _open("ix_effect_create", effect, ("connection", "creates"), "state IN ('in flight', 'in doubt')")
+ON_TARGET = _open(
+    "ix_effect_target", effect, ("target", "id"), "target IS NOT NULL AND state IN ('ready', 'in flight', 'in doubt')"
+)
+UNCERTAIN_EFFECT = _open("ix_effect_create", effect, ("creates", "connection"), "state IN ('in flight', 'in doubt')")
 _open("ix_effect_parked", effect, ("id",), "state = 'parked'")
 Index("ix_effect_subject", effect.c.subject)
 need = Table(

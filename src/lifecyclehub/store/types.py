@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Dialect, Integer, Table, Text, TypeDecorator
@@ -23,12 +24,21 @@ def _microseconds(value: datetime | None) -> int | None:
     """
     if value is None:
         return None
+    if value.tzinfo is UTC:  # elsewhere an hour comes twice in autumn, and both of its times are equal
+        return _counted(value)
     if value.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
     count = (value - _EPOCH) // _MICROSECOND
     return count if _LEAST <= count <= _MOST else min(max(count, _LEAST), _MOST)
 
 
+# What is done together has its times in common: both ways are remembered.
+@lru_cache(4096)
+def _counted(value: datetime) -> int:
+    return (value - _EPOCH) // _MICROSECOND
+
+
+@lru_cache(4096)
 def _instant(value: int | None) -> datetime | None:
     return None if value is None else _EPOCH + timedelta(0, 0, value)
 

@@ -152,7 +152,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_effect_client"), ["client"], unique=False)
         batch_op.create_index(
             "ix_effect_create",
-            ["connection", "creates"],
+            ["creates", "connection"],
             unique=False,
             sqlite_where=sa.text("state IN ('in flight', 'in doubt')"),
             postgresql_where=sa.text("state IN ('in flight', 'in doubt')"),
@@ -178,8 +178,8 @@ def upgrade() -> None:
             "ix_effect_target",
             ["target", "id"],
             unique=False,
-            sqlite_where=sa.text("state IN ('ready', 'in flight', 'in doubt')"),
-            postgresql_where=sa.text("state IN ('ready', 'in flight', 'in doubt')"),
+            sqlite_where=sa.text("target IS NOT NULL AND state IN ('ready', 'in flight', 'in doubt')"),
+            postgresql_where=sa.text("target IS NOT NULL AND state IN ('ready', 'in flight', 'in doubt')"),
         )
 
     op.create_table(
@@ -1069,8 +1069,8 @@ def downgrade() -> None:
     with op.batch_alter_table("effect", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_effect_target",
-            sqlite_where=sa.text("state IN ('ready', 'in flight', 'in doubt')"),
-            postgresql_where=sa.text("state IN ('ready', 'in flight', 'in doubt')"),
+            sqlite_where=sa.text("target IS NOT NULL AND state IN ('ready', 'in flight', 'in doubt')"),
+            postgresql_where=sa.text("target IS NOT NULL AND state IN ('ready', 'in flight', 'in doubt')"),
         )
         batch_op.drop_index("ix_effect_subject")
         batch_op.drop_index(
