@@ -15,6 +15,7 @@ from sqlalchemy import Connection, update
 from lifecyclehub.connector import About
 from lifecyclehub.dispatch.advance import BY_A_PERSON, OVER, WAITING, Left, prepare
 from lifecyclehub.dispatch.claim import release_charges
+from lifecyclehub.dispatch.foreseen import Foreseen
 from lifecyclehub.dispatch.moves import Stood, allowed, swap, write
 from lifecyclehub.dispatch.prepared import Prepared
 from lifecyclehub.dispatch.withheld import forget_withheld, withheld
@@ -62,6 +63,7 @@ class Planner:
         self._moved: dict[str, tuple[Row, Stood]] = {}
         self._findings: list[Row] = []
         self._views: dict[str, View] = {}
+        self._foreseen = Foreseen(rules.handoffs.tables)
 
     # --- planning -----------------------------------------------------------------------------------------------------
 
@@ -93,11 +95,10 @@ class Planner:
         return prepared
 
     def _subject(self, subject: Subject) -> None:
-        handoffs = [one for one in self._rules.handoffs.per(subject.kind) if self._world.go_live(one.id) is not None]
-        if not handoffs:
-            return
-        view = self._view(subject)
-        for handoff in handoffs:
+        for handoff in self._rules.handoffs.per(subject.kind):
+            if self._world.go_live(handoff.id) is None or self._foreseen.all_there(handoff, subject):
+                continue
+            view = self._view(subject)
             verdict = view.due(handoff, self._world.go_live(handoff.id))
             if isinstance(verdict, Due):
                 self._plan(handoff, subject, view, verdict.at)

@@ -15,6 +15,7 @@ from lifecyclehub.handoffs.lifecycle import Lifecycle
 from lifecyclehub.mapping import Condition, Decision, Entry, Expression, Undecided
 from lifecyclehub.mapping.entries import shown
 from lifecyclehub.mapping.functions import instant_of
+from lifecyclehub.mapping.syntax import plain_path
 from lifecyclehub.model.times import told
 
 Context: TypeAlias = Mapping[str, Any]
@@ -86,6 +87,12 @@ class Effect:
     def action(self) -> str:
         """The role's action."""
         return self.do.partition(".")[2]
+
+    @property
+    def foreseen(self) -> bool:
+        """Whether its items are known without any value: it has none, or one for each row of a table of ours."""
+        table = None if self.each is None else plain_path(self.each.tree)
+        return self.item is None and (self.each is None or (table is not None and table[0] == "tables"))
 
     def holds(self, context: Context) -> Decision:
         """Say whether its own `when` is true now; asked when planning and again before the act."""
@@ -182,6 +189,15 @@ class Handoff:
         if at < _as_finely_told(go_live, at):
             return NotDue("before-go-live", f"it became true {told(at)}, before the go-live {told(go_live)}.", at)
         return Due(at)
+
+    def foreseen(self, tables: Context) -> tuple[tuple[str, str], ...]:
+        """Name all effects that a subject can ever have, as (name, item); none where that hangs on its values."""
+        if not all(effect.foreseen and effect.per == self.per for effect in self.effects):
+            return ()
+        try:
+            return tuple((effect.name, item) for effect in self.effects for item, _ in effect.rows({"tables": tables}))
+        except MappingError:
+            return ()
 
     def plan(self, context: Context, acting: Acting | None = None, begun: Collection[str] = ()) -> list[PlannedEffect]:
         """Give all effects that are to exist for the subject in `context`, in order of their needs.

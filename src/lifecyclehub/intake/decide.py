@@ -27,7 +27,7 @@ from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Query, Write
 from lifecyclehub.store.state import State, load_client_states, load_states, rows
 from lifecyclehub.store.things import Row
-from lifecyclehub.store.upsert import insert_new, put_all
+from lifecyclehub.store.upsert import insert_new
 from lifecyclehub.vault.erased import ErasedPeople
 
 _STAGE = Write(
@@ -50,6 +50,12 @@ _NEWEST_FACT = Query(
     .join(tables.event, tables.event.c.engagement == tables.engagement.c.id)
     .group_by(tables.engagement.c.client),
     tables.engagement.c.client,
+)
+_SCOPE = ("engagement", "project", "description", "amount_minor", "amount_currency", "due_at")
+_BRING_UP_TO_DATE = Write(
+    update(tables.charge)
+    .where(tables.charge.c.id == bindparam("which"))
+    .values({name: bindparam(f"new_{name}") for name in _SCOPE})
 )
 _SCOPED = ("fixed",)
 _NONE_MET: Mapping[str, State] = {}
@@ -149,7 +155,7 @@ def _scope_charges(conn: Connection, ids: Ids, states: Iterable[State]) -> None:
                     charge |= news
                     changed.append(charge)
     insert_new(conn, tables.charge, new)
-    put_all(conn, tables.charge, changed)
+    _BRING_UP_TO_DATE.run(conn, [{"which": one["id"], **{f"new_{name}": one[name] for name in _SCOPE}} for one in changed])
 
 
 def _scope_of(state: State, deal: Row) -> Row | None:

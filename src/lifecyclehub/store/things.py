@@ -90,9 +90,15 @@ def _reader(kind: str, name: str) -> Callable[[Any], Any] | None:
 
 
 @lru_cache(maxsize=4096)
-def _steps(name: str) -> tuple[tuple[str, ...], str]:
-    *path, last = name.split(".")
-    return tuple(path), last
+def _steps(name: str) -> tuple[str, ...] | None:
+    """Give the names from the outside in, None for a name without dots."""
+    return tuple(name.split(".")) if "." in name else None
+
+
+@cache
+def _places(kind: str) -> tuple[tuple[str, str, tuple[str, ...] | None, Callable[[Any], Any] | None], ...]:
+    """Give the columns of fields, where they are put, and what reads those that are kept as text."""
+    return tuple((name, column, _steps(name), _reader(kind, name)) for name, column in COLUMNS[kind].items())
 
 
 def canonical(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,17 +117,28 @@ def canonical(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
 def nested(kind: str, row: Mapping[str, Any], url: str | None = None) -> dict[str, Any]:
     """Give a thing as conditions and mappings see it: nested by the dots of its field names, with `id` and `url`."""
     shape: dict[str, Any] = {"id": row["id"], "url": url}
-    for name, value in canonical(kind, row).items():
-        if "." not in name:
+    for name, column, path, read in _places(kind):
+        if column in row:
+            value = row[column] if read is None else read(row[column])
+            if path is None:
+                shape[name] = value
+            else:
+                _put_below(shape, path, value)
+    for name, kept in (row.get("fields") or {}).items():
+        read, path = _reader(kind, name), _steps(name)
+        value = kept if read is None else read(kept)
+        if path is None:
             shape[name] = value
-            continue
-        path, last = _steps(name)
-        here = shape
-        for step in path:
-            below = here.setdefault(step, {})
-            here = below if isinstance(below, dict) else {}
-        here[last] = value
+        else:
+            _put_below(shape, path, value)
     return shape
+
+
+def _put_below(shape: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for step in path[:-1]:
+        below = shape.setdefault(step, {})
+        shape = below if isinstance(below, dict) else {}
+    shape[path[-1]] = value
 
 
 def observed(value: Any) -> str:

@@ -284,3 +284,44 @@ def test_the_version_follows_handoffs_tables_and_lifecycle() -> None:
     versions = {load().version, load(TEXT.replace("Extra", "More")).version, load(rows=ROWS.replace("Plan", "Plans")).version}
     assert len(versions) == 3
     assert load("# said\n" + TEXT).version == load().version
+
+
+FIXED = """
+format = 1
+[[handoff]]
+id = "won-deal"
+per = "deal"
+when = "deal.status == 'won'"
+at = "deal.won_at"
+  [[handoff.effects]]
+  name = "note"
+  do = "project.create_task"
+  when = "deal.value.amount > `1000`"
+  {more}
+    [handoff.effects.with]
+    project = {{ from = "links.project" }}
+    title = {{ default = "Tell them" }}
+  [[handoff.effects]]
+  name = "steps"
+  do = "project.create_task"
+  each = "tables.steps"
+    [handoff.effects.with]
+    project = {{ from = "links.project" }}
+    title = {{ from = "item.title" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "foreseen"),
+    [
+        ("", (("note", ""), ("steps", "hello"), ("steps", "plan"))),
+        ('each = "[deal.title]"', ()),
+        ('each = "@.deal.title"', ()),
+        ("each = \"tables.steps[?id == 'plan']\"", ()),
+        ('item = "deal.status"', ()),
+        ('per = "client"', ()),
+    ],
+)
+def test_all_effects_there_can_ever_be_are_named_where_no_value_has_a_say(more: str, foreseen: tuple[Any, ...]) -> None:
+    found = load(FIXED.format(more=more))
+    assert found.handoffs[0].foreseen(found.tables) == foreseen
