@@ -63,7 +63,8 @@ async def test_what_comes_to_one_hub_is_not_done_again_by_the_other(tmp_path: Pa
             await w.win(title=f"Job {number}", domain=f"{number}-{w.domain}", contact_email=f"ada@{number}-{w.domain}")
         await both_quiet(w, other)
         proof(w, 3)
-        sent = [row["effect"] for row in w.rows(t.attempt) if row["what"] == "sent"]
+        # A hub's share of a tool's rate may leave no room for a while: such an attempt is kept too, but nothing of it left.
+        sent = [row["effect"] for row in w.rows(t.attempt) if row["what"] == "sent" and row["bytes_sent"]]
         assert sorted(sent) == sorted(row["id"] for row in w.rows(t.effect))
 
 
