@@ -16,6 +16,7 @@ from lifecyclehub.dispatch.receipt import held_notices, open_settled
 from lifecyclehub.dispatch.upkeep import due_effects, expire, forgotten_effects, have_their_turn, undecided, waiting_effects
 from lifecyclehub.intake import match
 from lifecyclehub.intake.notices import Release, due_notices, open_deliveries, open_notices, release
+from lifecyclehub.intake.waiting import tickets_naming
 from lifecyclehub.store import tables as t
 from lifecyclehub.store.setup import upgrade
 from lifecyclehub.store.state import load_states, records, rows
@@ -49,6 +50,7 @@ LOOKS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "mirror of records": (lambda conn: records(conn, t.mirror, {("con_1", "k", "1")}), "mirror USING PRIMARY KEY"),
     "an effect by its marker": (lambda conn: rows(conn, t.effect, "marker", {"lh-1"}), "ix_effect_marker"),
     "effects that need another": (lambda conn: rows(conn, t.need, "needed", {"eff_1"}), "ix_need_needed"),
+    "tickets that name a project": (lambda conn: tickets_naming(conn, ["eng_1"]), "ix_ticket_naming"),
     "effects of a client": (lambda conn: rows(conn, t.effect, "subject", {"cli_1"}), "ix_effect_subject"),
     "charges on an invoice": (lambda conn: TakeClaims._billed(conn, [_draft("chg_1")]), "uq_invoice_line_charge_live"),
 }

@@ -13,12 +13,19 @@ from lifecyclehub.ports import Ids
 from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Query
 from lifecyclehub.store.state import rows
-from lifecyclehub.store.tables import UNPLACED, UNPLACED_INVOICE
+from lifecyclehub.store.tables import NAMING, UNPLACED, UNPLACED_INVOICE
 from lifecyclehub.store.things import Row
 
 _WAITING = Query(
     select(tables.ticket.c.id).join(tables.engagement, tables.engagement.c.client == tables.ticket.c.client).where(UNPLACED),
     tables.engagement.c.id,
+)
+_NAMING = Query(
+    select(tables.ticket.c.id)
+    .join(tables.link, tables.ticket.c.project_ref.in_([tables.link.c.record_id, tables.link.c.address]))
+    .join(tables.project, tables.project.c.id == tables.link.c.thing)
+    .where(NAMING, tables.link.c.thing_kind == "project"),
+    tables.project.c.engagement,
 )
 
 _UNPLACED = Query(select(tables.invoice.c.id).where(UNPLACED_INVOICE), tables.invoice.c.client)
@@ -26,10 +33,13 @@ _EARLY = Query(select(tables.stranger).where(tables.stranger.c.kind == bindparam
 
 
 def join_waiting_tickets(conn: Connection, ids: Ids, now: datetime, engagements: Collection[str]) -> set[str]:
-    """Place the unplaced tickets of the clients of some engagements; give the engagements that were joined."""
+    """Place the unplaced tickets of the clients of some engagements; give the engagements that were joined.
+
+    So are those that name one of their projects, whoever wrote them.
+    """
     if conn.dialect.name != "sqlite":  # which has one writer: nobody else settles a ticket of theirs meanwhile
         rows(conn, tables.engagement, "id", engagements, lock=True)
-    waiting = sorted({row["id"] for row in _WAITING.each(conn, engagements)})
+    waiting = sorted({row["id"] for row in _WAITING.each(conn, engagements)} | tickets_naming(conn, engagements))
     if not waiting:
         return set()
     batch = Batch(conn, ids, now, ())
@@ -38,6 +48,11 @@ def join_waiting_tickets(conn: Connection, ids: Ids, now: datetime, engagements:
         place_ticket(batch, batch.things["ticket", one], now, None)
     batch.write()
     return batch.touched
+
+
+def tickets_naming(conn: Connection, engagements: Collection[str]) -> set[str]:
+    """Give the unplaced tickets that name a project of these engagements, by its record id or address."""
+    return {row["id"] for row in _NAMING.each(conn, engagements)}
 
 
 def place_early_ones(met: Batch) -> None:

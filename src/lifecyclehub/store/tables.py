@@ -185,6 +185,7 @@ ticket = Table(
     _fields(),
 )
 UNPLACED = _open("ix_ticket_unplaced", ticket, ("client",), "project IS NULL")
+NAMING = _open("ix_ticket_naming", ticket, ("project_ref",), "project IS NULL AND project_ref IS NOT NULL")
 change = Table(
     "change",
     metadata,

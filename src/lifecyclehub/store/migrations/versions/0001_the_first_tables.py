@@ -832,6 +832,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_ticket_client"), ["client"], unique=False)
         batch_op.create_index(batch_op.f("ix_ticket_engagement"), ["engagement"], unique=False)
         batch_op.create_index(
+            "ix_ticket_naming",
+            ["project_ref"],
+            unique=False,
+            sqlite_where=sa.text("project IS NULL AND project_ref IS NOT NULL"),
+            postgresql_where=sa.text("project IS NULL AND project_ref IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_ticket_unplaced",
             ["client"],
             unique=False,
@@ -909,6 +916,11 @@ def downgrade() -> None:
     with op.batch_alter_table("ticket", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_ticket_unplaced", sqlite_where=sa.text("project IS NULL"), postgresql_where=sa.text("project IS NULL")
+        )
+        batch_op.drop_index(
+            "ix_ticket_naming",
+            sqlite_where=sa.text("project IS NULL AND project_ref IS NOT NULL"),
+            postgresql_where=sa.text("project IS NULL AND project_ref IS NOT NULL"),
         )
         batch_op.drop_index(batch_op.f("ix_ticket_engagement"))
         batch_op.drop_index(batch_op.f("ix_ticket_client"))
