@@ -14,11 +14,18 @@ LONGEST: Final = timedelta(hours=26)
 """Vendors' wishes are cut at 24 hours, our own schedule waits for an hour; nothing waits for longer by itself."""
 
 AHEAD: Final = timedelta(hours=1)
+LONG_AGO: Final = timedelta(days=30)
+"""No vendor is known to fold what is sent again under a key after so long."""
+
+_DRIFT: Final = timedelta(seconds=5)  # by which clocks of several machines differ anyway
 _effect, _notice, _cursor, _breaker = tables.effect, tables.notice, tables.cursor, tables.breaker
 
 
 def bring_near(conn: Connection, items: Sequence[datetime]) -> list[int]:
-    """Let what waits for a moment beyond any wait go on now, else it would wait for ever. Gives how many effects and notices."""
+    """Let what waits for a moment beyond any wait go on now, else it would wait for ever. Gives how many effects and notices.
+
+    What was sent first at a moment that is still to come was sent nobody knows when: its key is not trusted any more.
+    """
     counts = []
     for now in items:
         far, ahead = now + LONGEST, now + AHEAD
@@ -29,5 +36,7 @@ def bring_near(conn: Connection, items: Sequence[datetime]) -> list[int]:
         conn.execute(update(_cursor).where(_cursor.c.not_before > far).values(**values))
         conn.execute(update(_cursor).where(_cursor.c.swept_at > ahead).values(swept_at=now))
         conn.execute(update(_cursor).where(_cursor.c.held_until > ahead).values(held_until=now))
+        sent_then = update(_effect).where(tables.OPEN_EFFECT, _effect.c.unsure_since > now + _DRIFT)
+        conn.execute(sent_then.values(unsure_since=now - LONG_AGO))
         conn.execute(delete(_breaker).where(_breaker.c.open_until > ahead))
     return counts

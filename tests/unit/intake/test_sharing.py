@@ -289,3 +289,17 @@ def test_what_waits_since_the_clock_was_years_ahead_goes_on_and_honest_waits_sta
     (cursor,) = story.ask(lambda conn: conn.execute(t.cursor.select()).mappings().all())
     assert (cursor["swept_at"], cursor["not_before"]) == (now, now)
     assert story.ask(lambda conn: conn.execute(t.breaker.select()).all()) == []
+
+
+@pytest.mark.parametrize(("seconds", "trusted"), [(-10, True), (3, True), (200, False)])
+def test_the_key_of_what_was_sent_first_at_a_moment_still_to_come_is_not_trusted(
+    story: Story, seconds: float, trusted: bool
+) -> None:
+    """The clock was put back since; once it has caught up, the key would seem to be younger than it is."""
+    now = story.clock.now()
+    first = now + timedelta(seconds=seconds)
+    prepared = in_flight(story, state="in doubt", unsure_since=first)
+
+    do(story, bring_near, now)
+
+    assert effect(story, prepared)["unsure_since"] == (first if trusted else now - timedelta(days=30))
