@@ -185,7 +185,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         hint=0,
     ),
     "forgets what it saw of nobody's record": Mutant(
-        "P1", "dispatch.made:Made._look_again", "sorted(self._overlooked)", "()", hint=54
+        "P1", "dispatch.made:Made._look_again", "(self._overlooked, _LOOK_AGAIN)", "((), _LOOK_AGAIN)", hint=54
     ),
     "drops what it cannot map": Mutant(
         "P1",
