@@ -244,6 +244,11 @@ def _has_its_turn() -> ColumnElement[bool]:
     return ~exists().where(other.c.target == _effect.c.target, tables.ON_TARGET, first)
 
 
+def may_have_its_turn() -> ColumnElement[bool]:
+    """Give the condition that an effect need not wait for others: what is ready goes in order on its target record."""
+    return or_(_effect.c.state != "ready", _effect.c.target.is_(None), _has_its_turn())
+
+
 def have_their_turn(conn: Connection, effects: Sequence[str]) -> list[str]:
     """Give those that wait behind others on their target records no more."""
     return [row["id"] for row in _HAVE_THEIR_TURN.each(conn, effects)]
@@ -264,10 +269,9 @@ def due_effects(conn: Connection, now: datetime, holder: str | None = None, limi
 
 
 def _due_that(*wanted: ColumnElement[bool]) -> Query:
-    has_its_turn = or_(_effect.c.state != "ready", _effect.c.target.is_(None), _has_its_turn())
     its_time = _effect.c.not_before <= bindparam("now")
     which = select(_effect.c.id, _effect.c.state, _effect.c.handle, _effect.c.connection)
-    which = which.where(tables.OPEN_EFFECT, or_(_UNCERTAIN, _effect.c.state == "ready"), its_time, has_its_turn, *wanted)
+    which = which.where(tables.OPEN_EFFECT, or_(_UNCERTAIN, _effect.c.state == "ready"), its_time, may_have_its_turn(), *wanted)
     return Query(which.order_by(_effect.c.not_before).limit(bindparam("limit", type_=Integer)))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, ScalarSelect, func, or_, select
 
+from lifecyclehub.dispatch.upkeep import may_have_its_turn
 from lifecyclehub.store import tables
 from lifecyclehub.store.sql import Query
 
@@ -24,7 +25,7 @@ _WAITS: Final = or_(*(_effect.c.state == state for state in ("ready", "in doubt"
 _SENT: Final = (_effect.c.state == "in flight") & _effect.c.handle.is_(None)
 _QUESTION: Final = Query(
     select(
-        _first(_effect.c.not_before, tables.OPEN_EFFECT, _WAITS).label("effect"),
+        _first(_effect.c.not_before, tables.OPEN_EFFECT, _WAITS, may_have_its_turn()).label("effect"),
         _first(_effect.c.deadline, tables.OPEN_EFFECT, _SENT).label("claim"),
         _first(_notice.c.not_before, tables.OPEN_NOTICE, _notice.c.state == "open").label("notice"),
         select(func.count()).select_from(_effect).scalar_subquery().label("effects"),
