@@ -14,6 +14,7 @@ from lifecyclehub.intake.receive import Incoming
 from lifecyclehub.store.writer import StoreBusy, StoreClosed
 from lifecyclehub.torture.database import PUBLIC
 from lifecyclehub.torture.loop import PROCESS, Process
+from lifecyclehub.torture.manners import watched
 from lifecyclehub.torture.ports import SeededRandomness, VirtualRunner, VirtualStore, VirtualTimers
 from lifecyclehub.torture.rules import in_force
 
@@ -94,6 +95,7 @@ class Machine:
             transport=lambda _private: world.network,
             workings=self.workings(process),
         )
+        vars(self.hub.client)["send"] = watched(self.hub.client.send)
 
     def _started(self, process: Process, done: asyncio.Task[None]) -> None:
         if process.alive and not done.cancelled() and (error := done.exception()) is not None:

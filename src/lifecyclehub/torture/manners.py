@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -15,9 +17,23 @@ from lifecyclehub.torture.said import Said
 from lifecyclehub.torture.tools import TOKEN_PATH
 
 if TYPE_CHECKING:
+    from lifecyclehub.messages import Reply, Request
     from lifecyclehub.torture.world import World
+    from lifecyclehub.vendor.target import Target
 
 _RIGHT_AFTER_S: Final = 0.3
+
+_FOR: Final[ContextVar[str]] = ContextVar("connection", default="")  # which connection a hub calls its tool for
+
+
+def watched(send: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
+    """Note for which connection a hub sends: a refresh itself does not tell which of those on its grant needs it."""
+
+    async def noted(target: Target, request: Request, **how: Any) -> Reply:
+        _FOR.set(target.connection)
+        return await send(target, request, **how)
+
+    return noted
 
 
 def sort_of(request: httpx.Request) -> str:
@@ -93,5 +109,7 @@ def _ref(request: httpx.Request) -> str:
 
 
 def _account(tool: str, request: httpx.Request) -> str:
-    """Name whom a tool asks for quiet: each account by itself. Only sweeps go to another one than the first."""
+    """Name whom a tool asks for quiet: each account by itself. Only sweeps, and what they need, go to another than the first."""
+    if sort_of(request) == "refresh":
+        return f"{tool}/{'2' if _FOR.get() == f'con_{tool}_too' else '1'}"
     return f"{tool}/{request.url.params.get('account', '1')}"

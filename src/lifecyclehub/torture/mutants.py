@@ -174,6 +174,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "does not wait as asked": Mutant(
         "P7", "dispatch.receipt:WriteReceipts._again", "now, after, self._randomness", "now, 0.0, self._randomness", hint=382
     ),
+    "renews the access in the quiet": Mutant(
+        "P7", "vendor.rates:RateLimits.quiet_for", "left if left > _NO_TIME_S else 0.0", "0.0", hint=712682
+    ),
     "tells the secret": Mutant(
         "P9", "vendor.exchange:Exchange.run", "_said(host, error)", 'f"{host}: {request.headers}"', hint=0
     ),

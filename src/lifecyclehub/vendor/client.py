@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
 import httpx
+from pydantic import SecretStr
 
 from lifecyclehub.errors import ConfigurationError, NeedsReauthorization, Spared, TryAgain
 from lifecyclehub.messages import Reply, Request
@@ -80,11 +81,10 @@ class Client:
         await self.breakers.pass_through(target.connection)
         wire = Wire(on_sent)
         ready = self._grants.at_hand(target)
-        headers, access = ready if ready is not None else await self._in_time(self._grants.credentials(target), deadline)
+        headers, access = ready if ready is not None else await self._granted(target, deadline)
         reply = await self._once(target, request, headers, deadline, wire)
         if reply.status == 401 and access is not None:
-            await self._in_time(self._grants.renew(target, access), deadline)
-            headers, _ = await self._in_time(self._grants.credentials(target), deadline)
+            headers, _ = await self._granted(target, deadline, rejected=access)
             reply = await self._once(target, request, headers, deadline, Wire(None if wire.left else on_sent))
         if reply.status == 401:
             raise NeedsReauthorization(
@@ -115,6 +115,15 @@ class Client:
             await transport.aclose()
         self._transports.clear()
 
+    async def _granted(
+        self, target: Target, deadline: float, rejected: SecretStr | None = None
+    ) -> tuple[dict[str, str], SecretStr | None]:
+        """Give credentials for a call, not the rejected ones. To renew them calls the vendor too: not while it wants quiet."""
+        await self._rates.heed(target.connection, deadline)
+        if rejected is not None:
+            await self._in_time(self._grants.renew(target, rejected), deadline)
+        return await self._in_time(self._grants.credentials(target), deadline)
+
     async def _in_time(self, waiting: Awaitable[T], deadline: float) -> T:
         try:
             async with asyncio.timeout(max(deadline - self.clock.monotonic(), 0.0)):
@@ -141,6 +150,8 @@ class Client:
 
     async def _token_reply(self, target: Target, request: Request, credentials: Mapping[str, str]) -> Reply:
         """Send a token request. Raises `TryAgain`, whose `sent` is about this request, not about the call that needs it."""
+        if self._rates.quiet_for(target.connection) > 0:  # wished for since this began; others of the grant do not wait for it
+            raise TryAgain("renewing the access: the vendor wants quiet", sent=False)
         rendered = on_the_wire(target.base(request.host), request, credentials)
         deadline = self.clock.monotonic() + DEFAULT_TIMEOUT_S
         outcome = await self._exchange.run(

@@ -17,6 +17,9 @@ from lifecyclehub.ports import Clock
 _SHARED_S: Final = 3_600.0
 """A longer rate is a day's budget, which is counted in the store for all hubs together."""
 
+_NO_TIME_S: Final = 0.001
+"""What is left of a wait by rounding; sleeping for it would end at the same moment."""
+
 
 @dataclass(slots=True)
 class _Window:
@@ -62,6 +65,19 @@ class RateLimits:
             await self._clock.sleep(moment - now)
             if self._quiet_until.get(connection, moment) > moment:  # the vendor wished for longer meanwhile
                 await self.wait(connection, grant, rates, deadline)
+
+    async def heed(self, connection: str, deadline: float) -> None:
+        """Wait while the vendor wants quiet. Raises `Spared` (nothing sent) when that lasts until `deadline`."""
+        while (left := self.quiet_for(connection)) > 0:
+            if self._clock.monotonic() + left >= deadline:
+                raise Spared(connection, left, f"connection {connection} is left alone for {left:.1f} s, as its vendor asked")
+            await self._clock.sleep(left)
+
+    def quiet_for(self, connection: str) -> float:
+        """Give the seconds for which the vendor still wants quiet."""
+        now = self._clock.monotonic()
+        left = self._quiet_until.get(connection, now) - now
+        return left if left > _NO_TIME_S else 0.0
 
     def pause(self, connection: str, seconds: float) -> None:
         """Send nothing for this connection for so long: the vendor said that it has had too much."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from lifecyclehub.errors import NeedsReauthorization, TryAgain
+from lifecyclehub.errors import NeedsReauthorization, Spared, TryAgain
 from lifecyclehub.store.writer import StoreBusy
 from lifecyclehub.vendor.grants import Tokens
 from tests.support.grants import GET, rotating
@@ -87,6 +88,69 @@ async def test_a_token_endpoint_that_has_had_too_many_requests_is_left_alone_for
             target(auth=ROTATING), GET
         )
     assert caught.value.after == 90
+
+
+@pytest.mark.parametrize("wish", [8, 3600])
+async def test_no_access_is_renewed_while_the_vendor_wants_quiet(wish: int) -> None:
+    grants, vendor = rotating()
+    clock, renewed = MovedClock(), []
+    refusal = iter([httpx.Response(429, headers={"retry-after": str(wish)})])
+
+    async def tool(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            renewed.append(clock.at)
+            return await vendor(request)
+        return next(refusal, None) or await vendor(request)
+
+    sender = client(tool, grants=grants, clock=clock)
+    with pytest.raises(TryAgain):
+        await sender.send(target(auth=ROTATING), GET)
+    renewed.clear()
+    grants.tokens["gra_1"] = replace(grants.tokens["gra_1"], access=None)
+    sender.forget("gra_1")
+    if wish < 30:
+        assert (await sender.send(target(auth=ROTATING), GET)).status == 200
+        assert renewed == [8.0]
+    else:
+        with pytest.raises(Spared):
+            await sender.send(target(auth=ROTATING), GET)
+        assert (renewed, clock.slept) == ([], [])
+
+
+async def test_a_wait_for_quiet_that_ends_a_little_early_is_over() -> None:
+    class Rounding(MovedClock):
+        async def sleep(self, seconds: float) -> None:
+            assert seconds > 1e-6, "it slept for what was rounded off"
+            await super().sleep(seconds - 1e-9)
+
+    grants, vendor = rotating()
+    sender = client(vendor, grants=grants, clock=Rounding())
+    sender._rates.pause("con_1", 8)
+    assert await sender._granted(target(auth=ROTATING), 1030.0)
+    assert vendor.issued == 1
+
+
+@pytest.mark.parametrize("connection", ["con_1", "con_2"])
+async def test_quiet_that_is_wished_for_once_a_renewal_has_begun_counts_for_that_connection_alone(connection: str) -> None:
+    grants, vendor = rotating()
+    clock, hold = MovedClock(), grants.hold
+    sender = client(vendor, grants=grants, clock=clock)
+
+    async def held(grant_id: str) -> bool:
+        sender._rates.pause("con_1", 3600)  # as a 429 does
+        return await hold(grant_id)
+
+    grants.hold = held  # type: ignore[method-assign]
+    one = replace(target(auth=ROTATING), connection=connection)
+    if connection == "con_2":
+        assert (await sender.send(one, GET)).status == 200
+        return
+    with pytest.raises(TryAgain) as caught:
+        await sender.send(one, GET)
+    assert (vendor.issued, caught.value.sent) == (0, False)
+    with pytest.raises(Spared):  # the next one knows for how long
+        await sender.send(one, GET)
+    assert (await sender.send(replace(one, connection="con_2"), GET)).status == 200
 
 
 @pytest.mark.parametrize("odd", ["canary\r\nx-other: 1", "canary\u00fc", " ", "a\x00b"])
