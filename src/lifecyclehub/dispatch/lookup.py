@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
-from lifecyclehub.connector import Action, Marker, NativeKey, Natural, Never, UniqueId
+from lifecyclehub.connector import Action, Marker, NativeKey, Natural, Never, Once, UniqueId
 from lifecyclehub.dispatch.perform import Performer, key_lasts_s
 from lifecyclehub.dispatch.prepared import Prepared, Receipt
 from lifecyclehub.dispatch.stopwatch import Stopwatch
@@ -174,7 +174,7 @@ class Lookup:
             await self._write(row, began, "looked up", retry, lands_s=lands_s)
         elif isinstance(once, NativeKey) and not exists and await self._key_serves(row, once, target):
             await self._write(row, began, "looked up", Retry("the vendor folds requests with the same key"))
-        elif isinstance(once, Never):
+        elif _cannot_be_looked_for(once) and row["reason"] != "came to light":
             await self._park(row["id"], "in doubt", "whether it was done cannot be looked up in this tool: a person must say")
         else:
             await self._find(row, action, target, began)
@@ -278,3 +278,8 @@ class Lookup:
 def _overdue(row: Row, accepted_s: float, said: str | None) -> str:
     last = f" Asked last, it said: {said}." if said else ""
     return f"the tool took it as its job {row['handle']} and has not ended it within {accepted_s / 60:.0f} minutes.{last}"
+
+
+def _cannot_be_looked_for(once: Once) -> bool:
+    """Tell whether no look-up can show what was made in such a way, once a key that folds repeats serves no more."""
+    return isinstance(once, Never) or (isinstance(once, NativeKey) and not once.marker_after)

@@ -254,9 +254,11 @@ async def test_refused_credentials_leave_it_in_doubt(story: Story) -> None:
     assert row["not_before"] > story.clock.now()
 
 
-async def test_where_no_look_up_is_possible_a_person_must_say(story: Story) -> None:
+@pytest.mark.parametrize("once", [Never(), NativeKey("Once", window_s=60, marker_after=False)], ids=["never", "its key ended"])
+async def test_where_no_look_up_is_possible_a_person_must_say(story: Story, once: Any) -> None:
     prepared = doubt(story)
-    desk = Desk(story, Never())
+    story.clock.at += 10_000
+    desk = Desk(story, once)
 
     row = await desk.look(prepared)
 
