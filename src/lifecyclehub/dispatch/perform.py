@@ -268,6 +268,7 @@ class Flow:
         runner = asyncio.ensure_future(self._within(work, left, of))
         self._running.add(runner)
         runner.add_done_callback(self._running.discard)
+        runner.add_done_callback(lambda _: work.close())  # what was cancelled before it began; else it is closed already
 
     async def _within(self, work: Coroutine[Any, Any, None], left: Callable[[], None] | None, of: str | None) -> None:
         async with self._shares[of], self._gate:
